@@ -1,0 +1,260 @@
+"""Drives one worker process per framework through the cases, in rounds, and keeps the figures.
+
+Within a case the frameworks take turns, so that the machine's noise hits all alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cases import PEERS, Case
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+BUILD = ROOT / "build" / "benchmarks"
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: rounds a case, seconds a framework and case, seconds an answer."""
+
+    rounds: int = 5
+    seconds: float = 0.8
+    patience: float = 240.0
+
+
+QUICK = Effort(rounds=3, seconds=0.25)
+FULL = Effort()
+
+
+@dataclass
+class Result:
+    """What became of one case: medians and first calls in ms, or the reason there is none."""
+
+    ms: dict[str, float] = field(default_factory=dict)
+    spread: dict[str, list[float]] = field(default_factory=dict)
+    first_ms: dict[str, float] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+class WorkerFailed(RuntimeError):
+    """The worker's process died, could not start, or did not answer in time."""
+
+
+class Worker:
+    """A framework's process; started on first use, and again after it failed on a case."""
+
+    def __init__(self, framework: str, python: str, device: str, patience: float):
+        self.framework, self.python, self.device = framework, python, device
+        self.patience = patience
+        self.process: subprocess.Popen | None = None
+        self.version: str | None = None
+        self.missing: str | None = None
+
+    def start(self) -> None:
+        """Starts the process, if none runs; a framework that cannot be imported is missing."""
+        if self.missing:
+            raise WorkerFailed(self.missing)
+        if self.process:
+            return
+        BUILD.mkdir(parents=True, exist_ok=True)
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        if self.framework == "rill":
+            paths = [str(ROOT / "python"), environment.get("PYTHONPATH", "")]
+            environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
+        with open(BUILD / f"{self.framework}.log", "ab") as log:
+            command = [self.python, str(HERE / "worker.py"), self.framework, self.device]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
+            try:
+                self.process = subprocess.Popen(command, env=environment, cwd=BUILD, **pipes)
+                answer = self._answer()
+            except (OSError, WorkerFailed) as error:
+                answer = {"error": str(error)}
+        if "error" in answer:
+            self.stop()
+            self.missing = answer["error"]
+            raise WorkerFailed(self.missing)
+        self.version = answer["version"]
+
+    def ask(self, request: dict) -> dict:
+        """Sends a request and returns the answer; a failing process is ended."""
+        self.start()
+        assert self.process and self.process.stdin
+        try:
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self.process.stdin.flush()
+            return self._answer()
+        except (WorkerFailed, OSError) as error:
+            self.stop()
+            raise WorkerFailed(str(error)) from error
+
+    def _answer(self) -> dict:
+        process = self.process
+        assert process and process.stdout
+        ready, _, _ = select.select([process.stdout], [], [], self.patience)
+        if not ready:
+            raise WorkerFailed(f"no answer in {self.patience:.0f} s")
+        line = process.stdout.readline()
+        if not line:
+            raise WorkerFailed(f"the process ended with status {process.wait()}")
+        return json.loads(line)
+
+    def stop(self) -> None:
+        """Ends the process."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+def run_case(case: Case, workers: list[Worker], effort: Effort) -> Result:
+    """Measures a case on every worker; never raises for a worker's failure."""
+    result = Result()
+    samples: dict[str, list[list[float]]] = {}
+    needs: dict[str, float] = {}
+    for worker in workers:
+        try:
+            answer = worker.ask({"prepare": case.name})
+        except WorkerFailed as error:
+            answer = {"error": str(error)}
+        if "ms" in answer:
+            samples[worker.framework] = []
+            needs[worker.framework] = answer["ms"] / 1e3
+            result.first_ms[worker.framework] = answer["first_ms"]
+        elif "error" in answer:
+            result.reasons[worker.framework] = answer["error"]
+    for turn in range(effort.rounds):
+        for worker in workers:
+            name = worker.framework
+            # A call of seconds has no need of many repetitions.
+            if name not in samples or turn * needs[name] > 4 * effort.seconds:
+                continue
+            share = effort.seconds / effort.rounds
+            request = {"measure": case.name, "seconds": share, "least": 1 if needs[name] > 1 else 3}
+            try:
+                answer = worker.ask(request)
+            except WorkerFailed as error:
+                answer = {"error": str(error)}
+            if "samples" in answer:
+                samples[name].append(answer["samples"])
+            else:
+                result.reasons[name] = answer["error"]
+                del samples[name]
+    for worker in workers:
+        if worker.process:
+            with contextlib.suppress(WorkerFailed):
+                worker.ask({"drop": case.name})
+    for name, turns in samples.items():
+        result.ms[name] = statistics.median(x for turn in turns for x in turn)
+        result.spread[name] = [statistics.median(turn) for turn in turns]
+    return result
+
+
+def build_limits() -> Path:
+    """Compiles limits.cpp if it changed; returns the program."""
+    source, program = HERE / "limits.cpp", BUILD / "limits"
+    if program.exists() and program.stat().st_mtime > source.stat().st_mtime:
+        return program
+    BUILD.mkdir(parents=True, exist_ok=True)
+    flags = ("-std=c++20", "-O3", "-march=native", "-ffp-contract=fast", "-pthread")
+    compiler = os.environ.get("CXX", "g++")
+    subprocess.run([compiler, *flags, str(source), "-o", str(program)], check=True)
+    return program
+
+
+def measure_limits() -> dict[str, float]:
+    """Returns the machine's limits now: memory passes in ms, gflops; empty if it cannot."""
+    threads = str(len(os.sched_getaffinity(0)))
+    try:
+        output = subprocess.check_output([str(build_limits()), threads], timeout=120)
+        return json.loads(output)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"limits: {error}", file=sys.stderr)
+        return {}
+
+
+def best_limits(measured: list[dict[str, float]]) -> dict[str, float]:
+    """Returns the best of several measurements: the machine can do what it once did."""
+    best: dict[str, float] = {}
+    for limits in measured:
+        for name, value in limits.items():
+            better = max if name in ("gflops", "threads") else min
+            best[name] = better(best.get(name, value), value)
+    return best
+
+
+def peers_python() -> str:
+    """Returns the Python that has the peers: BENCH_PEERS_PYTHON, or .venv-peers, made on demand."""
+    given = os.environ.get("BENCH_PEERS_PYTHON")
+    if given:
+        return given
+    folder = ROOT / ".venv-peers"
+    if not (folder / "stamp").exists():
+        try:
+            subprocess.run([str(ROOT / "tools" / "setup"), "peers"], check=True, stdout=sys.stderr)
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"the peers could not be installed: {error}", file=sys.stderr)
+    return str(folder / "bin" / "python")
+
+
+def make_workers(frameworks: list[str], device: str, effort: Effort) -> list[Worker]:
+    """Returns a worker per framework: Rill in this Python, the peers in theirs."""
+    peers = peers_python() if set(frameworks) & set(PEERS) else ""
+    rill = os.environ.get("BENCH_RILL_PYTHON", sys.executable)
+    return [
+        Worker(name, rill if name == "rill" else peers, device, effort.patience)
+        for name in frameworks
+    ]
+
+
+def processor() -> str:
+    """Returns the name of the processor."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return os.uname().machine
+
+
+def run_all(cases: list[Case], workers: list[Worker], effort: Effort) -> dict:
+    """Runs the cases and returns the record that is kept as JSON."""
+    started, load = time.time(), os.getloadavg()[0]
+    measured = [measure_limits()]
+    for worker in workers:
+        try:
+            worker.start()
+        except WorkerFailed as error:
+            print(f"{worker.framework}: {error}", file=sys.stderr)
+    results = {}
+    for number, case in enumerate(cases, 1):
+        result = run_case(case, [w for w in workers if not w.missing], effort)
+        results[case.name] = vars(result)
+        times = "  ".join(f"{name} {ms:.4g}" for name, ms in result.ms.items())
+        print(f"[{number}/{len(cases)}] {case.name}: {times}", file=sys.stderr, flush=True)
+        for name, reason in result.reasons.items():
+            print(f"    {name}: {reason}", file=sys.stderr)
+        if number == (len(cases) + 1) // 2 or number == len(cases):
+            measured.append(measure_limits())
+    for worker in workers:
+        worker.stop()
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M", time.localtime(started)),
+        "seconds": round(time.time() - started),
+        "device": workers[0].device if workers else "cpu",
+        "processor": processor(),
+        "load_before": round(load, 2),
+        "cores": len(os.sched_getaffinity(0)),
+        "versions": {w.framework: w.version for w in workers if w.version},
+        "missing": {w.framework: w.missing for w in workers if w.missing},
+        "limits": best_limits(measured),
+        "cases": results,
+    }

@@ -1,0 +1,111 @@
+#include "common.h"
+
+#include "streams.h"
+
+namespace rill::python {
+
+PyTypeObject* array_type = nullptr;
+
+namespace {
+
+
+}  // namespace
+
+void throw_type_error(const std::string& message) { throw type_error(message); }
+
+StreamArg::operator StreamOrDevice() const {
+  if (is_none()) return {};
+  if (nb::isinstance<Stream>(*this)) return nb::cast<Stream>(*this);
+  if (nb::isinstance<Device>(*this)) return nb::cast<Device>(*this);
+  if (nb::isinstance<DeviceType>(*this)) return Device{nb::cast<DeviceType>(*this), 0};
+  if (nb::isinstance<ThreadLocalStream>(*this)) return nb::cast<ThreadLocalStream>(*this).here();
+  throw_type_error("stream must be a Stream, a Device, a DeviceType or None, got " +
+                   type_of(*this));
+}
+
+DtypeArg::operator Dtype() const {
+  if (nb::isinstance<DtypeObject>(*this)) return nb::cast<DtypeObject&>(*this).dtype;
+  throw_type_error("dtype must be a Dtype such as float32, got " + type_of(*this));
+}
+
+int64_t to_int(nb::handle object, const char* what) {
+  if (PyLong_Check(object.ptr()) == 0 && PyIndex_Check(object.ptr()) == 0) {
+    throw_type_error(fmt::format("{} must be an int, got {}", what, type_of(object)));
+  }
+  auto index = nb::steal(PyNumber_Index(object.ptr()));
+  if (!index.is_valid()) throw nb::python_error();
+  int overflow = 0;
+  long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  require(overflow == 0, "{} does not fit 64 bits", what);
+  if (value == -1 && PyErr_Occurred()) throw nb::python_error();
+  return value;
+}
+
+namespace {
+
+/// The ints of an int or a sequence of ints.
+template <class Vector>
+Vector to_ints(nb::handle object, const char* what) {
+  Vector values;
+  auto add = [&](nb::handle item) {
+    int64_t value = to_int(item, what);
+    using Item = typename Vector::value_type;
+    require(value == static_cast<Item>(value), "{} {} is too large", what, value);
+    values.push_back(static_cast<Item>(value));
+  };
+  if (PyLong_Check(object.ptr()) || (PyIndex_Check(object.ptr()) && !PySequence_Check(object.ptr()))) {
+    add(object);
+    return values;
+  }
+  if (!PyTuple_Check(object.ptr()) && !PyList_Check(object.ptr()) && !is_array(object) &&
+      (!PySequence_Check(object.ptr()) || PyUnicode_Check(object.ptr()))) {
+    throw_type_error(fmt::format("{} must be an int or a sequence of ints, got {}", what,
+                                 type_of(object)));
+  }
+  for (nb::handle item : nb::iter(object)) add(item);
+  return values;
+}
+
+}  // namespace
+
+ShapeArg::operator Shape() const { return to_ints<Shape>(*this, "shape"); }
+
+AxesArg::operator std::optional<Axes>() const {
+  if (is_none()) return std::nullopt;
+  return to_ints<Axes>(*this, "axis");
+}
+
+nb::object wrap(Array array) {
+  nb::object object = nb::inst_alloc(nb::handle(reinterpret_cast<PyObject*>(array_type)));
+  new (nb::inst_ptr<Array>(object)) Array(std::move(array));
+  nb::inst_mark_ready(object);
+  return object;
+}
+
+void eval_without_gil(const Arrays& arrays) {
+  bool done = true;
+  for (const Array& array : arrays) done = done && array.node().is_done();
+  if (done) return;
+  nb::gil_scoped_release release;
+  eval(arrays);
+}
+
+void set_python_error() {
+  try {
+    throw;
+  } catch (nb::python_error& error) {
+    error.restore();
+  } catch (const type_error& error) {
+    PyErr_SetString(PyExc_TypeError, error.what());
+  } catch (const std::bad_alloc& error) {
+    PyErr_SetString(PyExc_MemoryError, error.what());
+  } catch (const std::out_of_range& error) {
+    PyErr_SetString(PyExc_IndexError, error.what());
+  } catch (const std::invalid_argument& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+}
+
+}  // namespace rill::python

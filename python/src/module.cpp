@@ -1,0 +1,29 @@
+// The extension module rill.core.
+#include "common.h"
+
+NB_MODULE(core, m) {
+  using namespace rill::python;
+  m.doc() = "Lazy arrays on streams: the names and behaviour of mlx.core.";
+  nb::register_exception_translator([](const std::exception_ptr& error, void*) {
+    // Exceptions that nanobind knows keep its translation; ours derive from them.
+    try {
+      std::rethrow_exception(error);
+    } catch (const rill::type_error& e) {
+      PyErr_SetString(PyExc_TypeError, e.what());
+    } catch (const rill::OutOfMemory& e) {
+      PyErr_SetString(PyExc_MemoryError, e.what());
+    }
+  });
+  bind_dtypes(m);
+  bind_streams(m);
+  nb::class_<rill::Array> array = bind_array(m);
+  bind_conversion(m, array);
+  bind_printing(m, array);
+  bind_indexing(m, array);
+  bind_elementwise(m, array);
+  bind_operations(m, array);
+  bind_random(m);
+  bind_memory(m);
+  bind_eval(m);
+  bind_transforms(m);
+}

@@ -1,0 +1,130 @@
+// Reductions, scans and sorts.
+#include <nanobind/stl/optional.h>
+
+#include "arguments.h"
+
+namespace rill::python {
+
+namespace {
+
+auto stream_arg() { return nb::arg("stream") = nb::none(); }
+
+std::optional<int> maybe_axis(nb::handle axis) {
+  if (axis.is_none()) return std::nullopt;
+  return static_cast<int>(to_int(axis, "axis"));
+}
+
+using Reduction = Array (*)(const Array&, const MaybeAxes&, bool, StreamOrDevice);
+
+void bind_reduction(Operations& ops, const char* name, Reduction f, const char* doc) {
+  ops.both(
+      name,
+      [f](const Array& a, AxesArg axis, bool keepdims, StreamArg s) { return wrap(f(a, axis, keepdims, s)); },
+      doc, nb::arg("axis") = nb::none(), nb::arg("keepdims") = false, nb::kw_only(), stream_arg());
+}
+
+using Spread = Array (*)(const Array&, const MaybeAxes&, bool, int, StreamOrDevice);
+
+void bind_spread(Operations& ops, const char* name, Spread f, const char* doc) {
+  ops.both(
+      name,
+      [f](const Array& a, AxesArg axis, bool keepdims, int ddof, StreamArg s) {
+        return wrap(f(a, axis, keepdims, ddof, s));
+      },
+      doc, nb::arg("axis") = nb::none(), nb::arg("keepdims") = false, nb::arg("ddof") = 0,
+      nb::kw_only(), stream_arg());
+}
+
+using ArgReduction = Array (*)(const Array&, std::optional<int>, bool, StreamOrDevice);
+
+void bind_arg_reduction(Operations& ops, const char* name, ArgReduction f, const char* doc) {
+  ops.both(
+      name,
+      [f](const Array& a, nb::object axis, bool keepdims, StreamArg s) {
+        return wrap(f(a, maybe_axis(axis), keepdims, s));
+      },
+      doc, nb::arg("axis") = nb::none(), nb::arg("keepdims") = false, nb::kw_only(), stream_arg());
+}
+
+using Scan = Array (*)(const Array&, std::optional<int>, bool, bool, StreamOrDevice);
+
+void bind_scan(Operations& ops, const char* name, Scan f, const char* doc) {
+  ops.both(
+      name,
+      [f](const Array& a, nb::object axis, bool reverse, bool inclusive, StreamArg s) {
+        return wrap(f(a, maybe_axis(axis), reverse, inclusive, s));
+      },
+      doc, nb::arg("axis") = nb::none(), nb::kw_only(), nb::arg("reverse") = false,
+      nb::arg("inclusive") = true, stream_arg());
+}
+
+void bind_typed_scan(Operations& ops, const char* name, Scan f, const char* doc) {
+  ops.function(
+      name,
+      [f](const Array& a, nb::object axis, bool reverse, bool inclusive, DtypeArg dtype, StreamArg s) {
+        Array source = dtype.is_none() ? a : astype(a, dtype, s);
+        return wrap(f(source, maybe_axis(axis), reverse, inclusive, s));
+      },
+      doc, nb::arg("axis") = nb::none(), nb::kw_only(), nb::arg("reverse") = false,
+      nb::arg("inclusive") = true, nb::arg("dtype") = nb::none(), stream_arg());
+}
+
+using Sort = Array (*)(const Array&, std::optional<int>, StreamOrDevice);
+
+void bind_sort(Operations& ops, const char* name, Sort f, const char* doc) {
+  ops.function(
+      name, [f, name](const Array& a, nb::object axis, StreamArg s) {
+        require(a.ndim() > 0 || axis.is_none(), "[{}] a 0-d array has no axis to sort along", name);
+        return wrap(f(a, maybe_axis(axis), s));
+      },
+      doc, nb::arg("axis") = -1, nb::kw_only(), stream_arg());
+}
+
+}  // namespace
+
+void bind_reductions(Operations& ops) {
+  bind_reduction(ops, "sum", sum, "The sum over axes. bool and narrow integers are summed in 32 bits.");
+  bind_reduction(ops, "prod", prod, "The product over axes. bool and narrow integers are multiplied in 32 bits.");
+  bind_reduction(ops, "max", max, "The largest element over axes; nan if there is one.");
+  bind_reduction(ops, "min", min, "The smallest element over axes; nan if there is one.");
+  bind_reduction(ops, "all", all, "Whether all elements over axes are non-zero.");
+  bind_reduction(ops, "any", any, "Whether an element over axes is non-zero.");
+  bind_reduction(ops, "mean", mean, "The mean over axes.");
+  bind_reduction(ops, "logsumexp", logsumexp, "log(sum(exp(a))) over axes, without overflow.");
+  bind_spread(ops, "var", var, "The variance over axes: the sum of squared distances from the mean, divided by the number of elements less ddof.");
+  bind_spread(ops, "std", std, "The standard deviation over axes.");
+  bind_arg_reduction(ops, "argmax", argmax, "The index (uint32) of the first largest element.");
+  bind_arg_reduction(ops, "argmin", argmin, "The index (uint32) of the first smallest element.");
+  bind_scan(ops, "cummax", cummax, "The running maximum along an axis.");
+  bind_scan(ops, "cummin", cummin, "The running minimum along an axis.");
+  bind_scan(ops, "logcumsumexp", logcumsumexp, "The running logsumexp along an axis.");
+  for (const char* name : {"cumsum", "cumulative_sum"}) {
+    bind_typed_scan(ops, name, cumsum, "The running sum along an axis.");
+  }
+  for (const char* name : {"cumprod", "cumulative_prod"}) {
+    bind_typed_scan(ops, name, cumprod, "The running product along an axis.");
+  }
+  auto method = [&](const char* name, Scan f) {
+    ops.array.def(
+        name,
+        [f](const Array& a, nb::object axis, bool reverse, bool inclusive, StreamArg s) {
+          return wrap(f(a, maybe_axis(axis), reverse, inclusive, s));
+        },
+        nb::arg("axis") = nb::none(), nb::kw_only(), nb::arg("reverse") = false,
+        nb::arg("inclusive") = true, stream_arg(), "The running reduction along an axis.");
+  };
+  method("cumsum", cumsum);
+  method("cumprod", cumprod);
+  bind_sort(ops, "sort", sort, "Ascending along an axis, nan last; axis=None sorts the flattened array.");
+  bind_sort(ops, "argsort", argsort, "The indices (uint32) that sort along an axis; equal elements keep their order.");
+  ops.function("softmax", [](const Array& a, AxesArg axis, bool precise, StreamArg s) {
+        return wrap(softmax(a, axis, precise, s)); },
+      "exp(a) / sum(exp(a)) over axes. Half types are always computed in float32 (`precise`).",
+      nb::arg("axis") = nb::none(), nb::kw_only(), nb::arg("precise") = false, stream_arg());
+  ops.function("count_nonzero", [](const Array& a, AxesArg axis, bool keepdims, StreamArg s) {
+        return wrap(sum(not_equal(a, Array(0.0, a.dtype()), s), axis, keepdims, s)); },
+      "The number of non-zero elements over axes.", nb::kw_only(), nb::arg("axis") = nb::none(),
+      nb::arg("keepdims") = false, stream_arg());
+}
+
+}  // namespace rill::python

@@ -1,0 +1,239 @@
+#include "rill/cpu/argreduce.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "rill/cpu/argreduce_kernels.h"
+#include "rill/cpu/reduce_dims.h"
+#include "rill/runtime/parallel.h"
+
+namespace rill {
+
+namespace {
+
+using argreduce_kernels::Kernel;
+
+constexpr int64_t chunk_items = 32768;    // what one chunk of a parallel loop reads
+constexpr int64_t gathered_items = 4096;  // of a row with gaps, packed at a time
+constexpr int64_t segment = 1024;         // columns that one accumulator block holds
+constexpr int64_t short_row = 16;         // below, rows are searched across, as columns
+
+/// A search along `count` elements, `stride` apart.
+struct Task {
+  Kernel kernel;
+  int item;
+  const uint8_t* src;
+  ReduceDims kept;
+  int64_t count;
+  int64_t stride;
+  uint32_t* dst;
+};
+
+/// The best element found so far and where.
+struct Found {
+  alignas(8) uint8_t best[8];
+  int64_t index;
+};
+
+/// Searches the elements [begin, end) of the row at `src` for one better than its first.
+Found search(const Task& task, const uint8_t* src, int64_t begin, int64_t end) {
+  const Kernel& kernel = task.kernel;
+  Found found{{}, 0};
+  kernel.start(src, found.best);
+  alignas(64) uint8_t packed[gathered_items * 8];
+  int64_t tile = task.stride == 1 ? chunk_items : gathered_items;
+  for (int64_t i = begin; i < end; i += tile) {
+    int64_t n = std::min(tile, end - i);
+    const uint8_t* p = src + i * task.stride * task.item;
+    if (task.stride != 1) {
+      gather(task.item, p, n, task.stride, packed);
+      p = packed;
+    }
+    if (kernel.improve(p, n, found.best)) found.index = i + kernel.find(p, n, found.best);
+  }
+  return found;
+}
+
+/// Few long rows: parts of a row side by side, the first best one wins.
+void search_long_rows(const Task& task) {
+  constexpr int64_t part = 4 * chunk_items;
+  int64_t parts = (task.count + part - 1) / part;
+  std::vector<Found> found(parts);
+  for (int64_t k = items_of(task.kept) - 1; k >= 0; --k) {
+    Offsets at = offsets(task.kept, k);
+    const uint8_t* src = task.src + at.src * task.item;
+    parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        found[i] = search(task, src, i * part, std::min(task.count, (i + 1) * part));
+      }
+    });
+    Found best = found[0];
+    for (const Found& other : found) {
+      if (task.kernel.better(other.best, best.best)) best = other;
+    }
+    task.dst[at.dst] = static_cast<uint32_t>(best.index);
+  }
+}
+
+void search_rows(const Task& task) {
+  if (task.count > 16 * chunk_items) return search_long_rows(task);
+  int64_t grain = std::max<int64_t>(1, chunk_items / task.count);
+  parallel_for(items_of(task.kept), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      Offsets at = offsets(task.kept, k);
+      Found found = search(task, task.src + at.src * task.item, 0, task.count);
+      task.dst[at.dst] = static_cast<uint32_t>(found.index);
+    }
+  });
+}
+
+/// The state of a block of columns.
+struct Block {
+  alignas(64) uint8_t best[segment * 8];
+  alignas(64) uint8_t index[segment * 8];
+};
+
+/// Searches rows [begin, end) of `width` columns, `step` elements apart, from `src`.
+void search_block(const Task& task, const uint8_t* src, int64_t begin, int64_t end, int64_t width,
+                  int64_t step, Block& block) {
+  const Kernel& kernel = task.kernel;
+  for (int64_t j = 0; j < width; ++j) {
+    kernel.start(src + j * step * task.item, block.best + j * kernel.best_size);
+  }
+  std::memset(block.index, 0, width * kernel.best_size);
+  const uint8_t* p = src + begin * task.stride * task.item;
+  if (step == 1) {
+    return kernel.columns(p, end - begin, task.stride, width, begin, block.best, block.index);
+  }
+  constexpr int64_t rows = 4;
+  alignas(64) uint8_t packed[rows * segment * 8];
+  for (int64_t i = begin; i < end; i += rows) {
+    int64_t count = std::min(rows, end - i);
+    for (int64_t r = 0; r < count; ++r) {
+      gather(task.item, src + (i + r) * task.stride * task.item, width, step,
+             packed + r * segment * task.item);
+    }
+    kernel.columns(packed, count, segment, width, i, block.best, block.index);
+  }
+}
+
+uint32_t index_at(const Block& block, int64_t j, int size) {
+  if (size == 4) return reinterpret_cast<const uint32_t*>(block.index)[j];
+  return static_cast<uint32_t>(reinterpret_cast<const uint64_t*>(block.index)[j]);
+}
+
+/// Takes what the block of later rows found better.
+void merge(const Kernel& kernel, const Block& later, int64_t width, Block& block) {
+  int size = kernel.best_size;
+  for (int64_t j = 0; j < width; ++j) {
+    if (!kernel.better(later.best + j * size, block.best + j * size)) continue;
+    std::memcpy(block.best + j * size, later.best + j * size, size);
+    std::memcpy(block.index + j * size, later.index + j * size, size);
+  }
+}
+
+void search_columns(const Task& task) {
+  ReduceDims outer = task.kept;
+  ReduceDim inner = outer.back();
+  outer.pop_back();
+  int64_t width = std::min(segment, inner.count);
+  int64_t segments = (inner.count + segment - 1) / segment;
+  int64_t blocks = items_of(outer) * segments;
+  // Few tall columns are cut; many are dealt out whole.
+  int64_t band = std::max<int64_t>(64, 4 * chunk_items / width);
+  int64_t bands = blocks >= 32 ? 1 : std::max<int64_t>(1, task.count / band);
+  if (bands == 1) band = task.count;
+  std::vector<Block> found(bands > 1 ? bands : 0);
+
+  auto place = [&](int64_t k) {
+    Offsets at = offsets(outer, k / segments);
+    int64_t first = k % segments * segment;
+    return Offsets{at.src + first * inner.src, at.dst + first * inner.dst};
+  };
+  auto columns_of = [&](int64_t k) {
+    return std::min(segment, inner.count - k % segments * segment);
+  };
+  auto write = [&](int64_t k, const Block& block) {
+    for (int64_t j = 0; j < columns_of(k); ++j) {
+      task.dst[place(k).dst + j * inner.dst] = index_at(block, j, task.kernel.best_size);
+    }
+  };
+  if (bands == 1) {
+    int64_t grain = std::max<int64_t>(1, chunk_items / (task.count * width));
+    return parallel_for(blocks, grain, [&](int64_t begin, int64_t end) {
+      Block block;
+      for (int64_t k = begin; k < end; ++k) {
+        search_block(task, task.src + place(k).src * task.item, 0, task.count, columns_of(k),
+                     inner.src, block);
+        write(k, block);
+      }
+    });
+  }
+  for (int64_t k = 0; k < blocks; ++k) {
+    parallel_for(bands, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        int64_t last = i == bands - 1 ? task.count : (i + 1) * band;
+        search_block(task, task.src + place(k).src * task.item, i * band, last, columns_of(k),
+                     inner.src, found[i]);
+      }
+    });
+    for (int64_t i = 1; i < bands; ++i) merge(task.kernel, found[i], columns_of(k), found[0]);
+    write(k, found[0]);
+  }
+}
+
+void search_complex(ArgReduceKind kind, const complex64* src, const ReduceDims& kept, int64_t count,
+                    int64_t stride, uint32_t* dst) {
+  auto less = [](complex64 a, complex64 b) {
+    return a.real() < b.real() || (a.real() == b.real() && a.imag() < b.imag());
+  };
+  int64_t grain = std::max<int64_t>(1, chunk_items / (4 * count));
+  parallel_for(items_of(kept), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      Offsets at = offsets(kept, k);
+      const complex64* p = src + at.src;
+      int64_t best = 0;
+      for (int64_t i = 1; i < count; ++i) {
+        complex64 a = p[i * stride];
+        complex64 b = p[best * stride];
+        if (kind == ArgReduceKind::max ? less(b, a) : less(a, b)) best = i;
+      }
+      dst[at.dst] = static_cast<uint32_t>(best);
+    }
+  });
+}
+
+}  // namespace
+
+void argreduce(ArgReduceKind kind, Dtype dtype, const void* src, const Shape& shape,
+               const Strides& strides, int axis, uint32_t* dst) {
+  ReduceDims kept;
+  int64_t step = 1;
+  for (int i = shape.ssize() - 1; i >= 0; --i) {
+    if (i == axis) continue;
+    if (shape[i] == 0) return;
+    if (shape[i] > 1) kept.push_back({shape[i], strides[i], step, false});
+    step *= shape[i];
+  }
+  sort_and_merge(kept);
+  int64_t count = shape[axis];
+  int64_t stride = count > 1 ? strides[axis] : 1;
+  if (is_complex(dtype)) {
+    return search_complex(kind, static_cast<const complex64*>(src), kept, count, stride, dst);
+  }
+  Task task{argreduce_kernels::find(kind, dtype),
+            size_of(dtype),
+            static_cast<const uint8_t*>(src),
+            kept,
+            count,
+            stride,
+            dst};
+  bool across =
+      !kept.empty() && (count < short_row || std::abs(kept.back().src) < std::abs(stride));
+  if (across) search_columns(task);
+  else search_rows(task);
+}
+
+}  // namespace rill

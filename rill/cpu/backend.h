@@ -1,0 +1,20 @@
+// The CPU backend: always there.
+#pragma once
+
+namespace rill {
+
+/// Puts the CPU kernels into the operations and makes the backend known. Once a process; done when
+/// the library is loaded.
+void start_cpu_backend();
+
+// Kernels by family, one function each source file (cpu/kernels_*.cpp).
+void add_creation_kernels();
+void add_shape_kernels();
+void add_reduce_kernels();
+void add_index_kernels();
+void add_sort_kernels();
+void add_scan_kernels();
+void add_matmul_kernels();
+void add_random_kernels();
+
+}  // namespace rill

@@ -1,0 +1,298 @@
+#include "rill/cpu/copy.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "rill/cpu/copy_kernels.h"
+#include "rill/runtime/parallel.h"
+
+namespace rill {
+
+namespace {
+
+constexpr int64_t line = 64;
+constexpr int64_t chunk_bytes = 128 * 1024;  // what one chunk of a parallel loop moves
+
+/// A dimension of a copy; strides in bytes.
+struct Dim {
+  int64_t count;
+  int64_t src;
+  int64_t dst;
+};
+using Dims = SmallVector<Dim, 8>;
+
+/// A copy reduced to an inner plane of two dimensions, repeated over outer ones.
+struct Plan {
+  int item;      // bytes moved at a time, after widening
+  Dims outer;    // slowest first
+  Dim row;       // the slower dimension of the plane
+  Dim column;    // the faster one, in the destination
+  bool crossed;  // the source runs faster along `row`
+};
+
+/// The dimensions larger than one, destination strides positive and falling, neighbours merged.
+Dims merged_dims(int item, const Shape& shape, const Strides& src_strides,
+                 const Strides& dst_strides, const uint8_t*& src, uint8_t*& dst) {
+  Dims dims;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == 1) continue;
+    Dim dim{shape[i], src_strides[i] * item, dst_strides[i] * item};
+    if (dim.dst < 0) {
+      src += (dim.count - 1) * dim.src;
+      dst += (dim.count - 1) * dim.dst;
+      dim.src = -dim.src;
+      dim.dst = -dim.dst;
+    }
+    dims.push_back(dim);
+    for (size_t k = dims.size() - 1; k > 0 && dims[k - 1].dst < dims[k].dst; --k) {
+      std::swap(dims[k - 1], dims[k]);
+    }
+  }
+  Dims merged;
+  for (const Dim& dim : dims) {
+    if (!merged.empty() && merged.back().src == dim.src * dim.count &&
+        merged.back().dst == dim.dst * dim.count) {
+      merged.back() = {merged.back().count * dim.count, dim.src, dim.dst};
+    } else {
+      merged.push_back(dim);
+    }
+  }
+  return merged;
+}
+
+Plan planned(int item, Dims dims) {
+  while (!dims.empty() && dims.back().src == item && dims.back().dst == item) {
+    int64_t wide = dims.back().count * item;
+    if (wide != 2 && wide != 4 && wide != 8) break;
+    item = static_cast<int>(wide);
+    dims.pop_back();
+  }
+  Plan plan{item, {}, {1, 0, 0}, {1, item, item}, false};
+  if (dims.empty()) return plan;
+  plan.column = dims.back();
+  dims.pop_back();
+  int partner = dims.ssize() - 1;
+  if (plan.column.src != item) {
+    for (int i = dims.ssize() - 1; i >= 0; --i) {
+      int64_t step = std::abs(dims[i].src);
+      if (step == 0 || step >= std::abs(plan.column.src)) continue;
+      if (plan.crossed && step >= std::abs(dims[partner].src)) continue;
+      partner = i;
+      plan.crossed = true;
+    }
+  }
+  if (partner >= 0) {
+    plan.row = dims[partner];
+    dims.erase(dims.begin() + partner);
+  }
+  plan.outer = std::move(dims);
+  return plan;
+}
+
+/// memcpy with a short way for short runs.
+inline void copy_run(uint8_t* dst, const uint8_t* src, int64_t bytes) {
+  auto both_ends = [&]<class T>(T) {
+    T first;
+    T last;
+    std::memcpy(&first, src, sizeof(T));
+    std::memcpy(&last, src + bytes - sizeof(T), sizeof(T));
+    std::memcpy(dst, &first, sizeof(T));
+    std::memcpy(dst + bytes - sizeof(T), &last, sizeof(T));
+  };
+  if (bytes > 16 || bytes < 4) std::memcpy(dst, src, bytes);
+  else if (bytes >= 8) both_ends(uint64_t{});
+  else both_ends(uint32_t{});
+}
+
+/// A large run, past the cache where lines are whole.
+void stream_run(uint8_t* dst, const uint8_t* src, int64_t bytes) {
+  int64_t head = std::min(-reinterpret_cast<intptr_t>(dst) & (line - 1), bytes);
+  if (head > 0) std::memcpy(dst, src, head);
+  stream_copy(dst + head, src + head, bytes - head);
+}
+
+/// One plane of a copy: rows x columns items from `src` to `dst`.
+struct Plane {
+  const uint8_t* src;
+  uint8_t* dst;
+  Dim row;
+  Dim column;
+};
+
+void copy_runs(const Plane& plane, int item, bool stream) {
+  int64_t bytes = plane.column.count * item;
+  for (int64_t i = 0; i < plane.row.count; ++i) {
+    uint8_t* dst = plane.dst + i * plane.row.dst;
+    const uint8_t* src = plane.src + i * plane.row.src;
+    bool whole = reinterpret_cast<uintptr_t>(dst) % line == 0 && bytes % line == 0;
+    if (stream && (whole || bytes >= 32 * line)) stream_run(dst, src, bytes);
+    else copy_run(dst, src, bytes);
+  }
+}
+
+void fill_runs(const Plane& plane, int item, bool stream) {
+  for (int64_t i = 0; i < plane.row.count; ++i) {
+    copy_kernels::fill_run(item, plane.dst + i * plane.row.dst, plane.column.count * item,
+                           plane.src + i * plane.row.src, stream);
+  }
+}
+
+template <class T>
+void copy_items(const Plane& plane) {
+  constexpr int64_t side = 32;
+  const Dim& row = plane.row;
+  const Dim& column = plane.column;
+  for (int64_t i0 = 0; i0 < row.count; i0 += side) {
+    int64_t i1 = std::min(i0 + side, row.count);
+    for (int64_t j0 = 0; j0 < column.count; j0 += side) {
+      int64_t count = std::min(side, column.count - j0);
+      for (int64_t i = i0; i < i1; ++i) {
+        const uint8_t* src = plane.src + i * row.src + j0 * column.src;
+        uint8_t* dst = plane.dst + i * row.dst + j0 * column.dst;
+        for (int64_t j = 0; j < count; ++j) {
+          std::memcpy(dst + j * column.dst, src + j * column.src, sizeof(T));
+        }
+      }
+    }
+  }
+}
+
+void copy_plane(const Plane& plane, int item, bool crossed, bool stream) {
+  constexpr int64_t few = 8;  // below, a tile is mostly border
+  if (plane.column.dst == item && plane.column.src == item) {
+    return copy_runs(plane, item, stream);
+  }
+  if (plane.column.dst == item && plane.column.src == 0 && plane.column.count * item >= line) {
+    return fill_runs(plane, item, stream);
+  }
+  if (crossed && plane.column.dst == item && plane.row.src == item && plane.row.count >= few &&
+      plane.column.count >= few) {
+    bool aligned = (reinterpret_cast<uintptr_t>(plane.dst) | plane.row.dst) % line == 0;
+    return copy_kernels::transpose(item, {plane.src, plane.column.src, plane.dst, plane.row.dst,
+                                          plane.row.count, plane.column.count, stream && aligned});
+  }
+  switch (item) {
+    case 1: return copy_items<uint8_t>(plane);
+    case 2: return copy_items<uint16_t>(plane);
+    case 4: return copy_items<uint32_t>(plane);
+    default: return copy_items<uint64_t>(plane);
+  }
+}
+
+/// How a plane is cut: pieces of rows x columns items, of about `chunk_bytes`.
+struct Pieces {
+  int64_t rows;
+  int64_t columns;
+};
+
+Pieces pieces_of(const Plan& plan) {
+  int64_t per_line = line / plan.item;
+  int64_t most = chunk_bytes / plan.item;
+  int64_t columns = std::min(plan.column.count, plan.crossed ? int64_t{256} : most);
+  int64_t rows = std::max<int64_t>(1, most / columns);
+  if (plan.crossed) rows = std::max(per_line, rows / per_line * per_line);
+  return {std::min(plan.row.count, rows), columns};
+}
+
+void run(const Plan& plan, const uint8_t* src, uint8_t* dst, bool stream) {
+  Pieces piece = pieces_of(plan);
+  Dims dims = plan.outer;
+  auto add = [&](const Dim& whole, int64_t size) {
+    dims.push_back({(whole.count + size - 1) / size, whole.src * size, whole.dst * size});
+  };
+  add(plan.row, piece.rows);
+  add(plan.column, piece.columns);
+  int64_t count = 1;
+  for (const Dim& dim : dims) count *= dim.count;
+  int64_t grain = std::max<int64_t>(1, chunk_bytes / (piece.rows * piece.columns * plan.item));
+
+  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    SmallVector<int64_t, 8> index(dims.size());
+    int64_t rest = begin;
+    for (int i = dims.ssize() - 1; i >= 0; --i) {
+      index[i] = rest % dims[i].count;
+      rest /= dims[i].count;
+    }
+    for (int64_t k = begin; k < end; ++k) {
+      Plane plane{src, dst, plan.row, plan.column};
+      for (size_t i = 0; i < dims.size(); ++i) {
+        plane.src += index[i] * dims[i].src;
+        plane.dst += index[i] * dims[i].dst;
+      }
+      int64_t row = index[dims.size() - 2] * piece.rows;
+      int64_t column = index[dims.size() - 1] * piece.columns;
+      plane.row.count = std::min(piece.rows, plan.row.count - row);
+      plane.column.count = std::min(piece.columns, plan.column.count - column);
+      copy_plane(plane, plan.item, plan.crossed, stream);
+      for (int i = dims.ssize() - 1; i >= 0 && ++index[i] == dims[i].count; --i) index[i] = 0;
+    }
+    if (stream) stream_fence();
+  });
+}
+
+}  // namespace
+
+void copy_strided(int item_size, const void* src, const Shape& shape, const Strides& src_strides,
+                  void* dst, const Strides* dst_strides) {
+  int64_t count = element_count(shape);
+  if (count == 0) return;
+  const uint8_t* from = static_cast<const uint8_t*>(src);
+  uint8_t* to = static_cast<uint8_t*>(dst);
+  Dims dims = merged_dims(item_size, shape, src_strides,
+                          dst_strides ? *dst_strides : row_major_strides(shape), from, to);
+  run(planned(item_size, std::move(dims)), from, to, use_streaming(count * item_size));
+}
+
+void fill(int item_size, void* dst, int64_t n, const void* value) {
+  bool stream = use_streaming(n * item_size);
+  parallel_for(n, chunk_bytes / item_size, [&](int64_t begin, int64_t end) {
+    copy_kernels::fill_run(item_size, static_cast<uint8_t*>(dst) + begin * item_size,
+                           (end - begin) * item_size, value, stream);
+    if (stream) stream_fence();
+  });
+}
+
+namespace {
+
+/// The size in /sys (a container's view of sysconf may name the whole host's cache), or 0.
+size_t cache_size_of_level(int level) {
+  for (int index = 0; index < 8; ++index) {
+    char path[96];
+    auto read = [&](const char* file, const char* format, auto* value) {
+      std::snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu0/cache/index%d/%s", index,
+                    file);
+      std::FILE* stream = std::fopen(path, "r");
+      if (stream == nullptr) return false;
+      bool found = std::fscanf(stream, format, value) == 1;
+      std::fclose(stream);
+      return found;
+    };
+    int found_level = 0;
+    size_t kilobytes = 0;
+    if (!read("level", "%d", &found_level)) break;
+    if (found_level == level && read("size", "%zuK", &kilobytes)) return kilobytes * 1024;
+  }
+  return 0;
+}
+
+}  // namespace
+
+size_t last_level_cache_bytes() {
+  static const size_t bytes = [] {
+    constexpr size_t usual = size_t{8} << 20;
+    for (int level : {3, 2}) {
+      if (size_t size = cache_size_of_level(level)) return size;
+    }
+    long size = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    return size > 0 ? std::min<size_t>(size, 4 * usual) : usual;
+  }();
+  return bytes;
+}
+
+bool use_streaming(size_t bytes) { return bytes > last_level_cache_bytes(); }
+
+}  // namespace rill

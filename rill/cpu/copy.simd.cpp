@@ -1,0 +1,210 @@
+#include "rill/cpu/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rill/cpu/copy.simd.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <hwy/cache_control.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "rill/cpu/copy.h"
+#include "rill/cpu/copy_kernels.h"
+#include "rill/cpu/unroll.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace rill::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using copy_kernels::Transpose;
+
+constexpr int64_t line = 64;  // bytes of a cache line, the side of a transposed tile
+
+void StreamCopy(uint8_t* HWY_RESTRICT dst, const uint8_t* HWY_RESTRICT src, size_t bytes) {
+  const hn::CappedTag<uint8_t, line> d;
+  const size_t step = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + line <= bytes; i += line) {
+    hwy::Prefetch(src + i + 512);
+    for (size_t k = 0; k < line; k += step) hn::Stream(hn::LoadU(d, src + i + k), d, dst + i + k);
+  }
+  if (i < bytes) std::memcpy(dst + i, src + i, bytes - i);
+}
+
+void StreamFence() { hwy::FlushStream(); }
+
+void FillRun(int item_size, uint8_t* dst, int64_t bytes, const void* value, bool stream) {
+  alignas(line) uint8_t pattern[2 * line];
+  for (int64_t i = 0; i < 2 * line; i += item_size) std::memcpy(pattern + i, value, item_size);
+  int64_t head = -reinterpret_cast<intptr_t>(dst) & (line - 1);
+  if (bytes < 2 * line || head % item_size != 0) {
+    for (int64_t i = 0; i < bytes; i += line) {
+      std::memcpy(dst + i, pattern, std::min(line, bytes - i));
+    }
+    return;
+  }
+  std::memcpy(dst, pattern, head);
+  const hn::CappedTag<uint8_t, line> d;
+  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = head;
+  for (; i + line <= bytes; i += line) {
+    for (int64_t k = 0; k < line; k += step) {
+      const auto v = hn::Load(d, pattern + k);
+      if (stream) hn::Stream(v, d, dst + i + k);
+      else hn::Store(v, d, dst + i + k);
+    }
+  }
+  std::memcpy(dst + i, pattern, bytes - i);
+}
+
+#if HWY_TARGET != HWY_SCALAR
+/// A vector whose 16-byte blocks are read `step` bytes apart.
+template <class D>
+HWY_INLINE hn::Vec<D> LoadBlocks(D d, const uint8_t* p, int64_t step) {
+  using T = hn::TFromD<D>;
+  if constexpr (hn::MaxLanes(D()) * sizeof(T) <= 16) {
+    return hn::LoadU(d, reinterpret_cast<const T*>(p));
+  } else {
+    const hn::Half<D> half;
+    constexpr int64_t blocks = hn::MaxLanes(D()) * sizeof(T) / 32;
+    return hn::Combine(d, LoadBlocks(half, p + blocks * step, step), LoadBlocks(half, p, step));
+  }
+}
+
+/// Transposes the N x N items in each 16-byte block of v[0..N).
+template <int N, class D>
+HWY_INLINE void TransposeBlocks(D d, hn::Vec<D>* v) {
+  RILL_UNROLL(4)
+  for (int width = 1; width < N; width *= 2) {
+    hn::Vec<D> next[N];
+    RILL_UNROLL(8)
+    for (int k = 0; k < N / 2; ++k) {
+      next[2 * k] = hn::InterleaveLower(d, v[k], v[k + N / 2]);
+      next[2 * k + 1] = hn::InterleaveUpper(d, v[k], v[k + N / 2]);
+    }
+    RILL_UNROLL(16)
+    for (int k = 0; k < N; ++k) v[k] = next[k];
+  }
+}
+
+/// A full tile: 64 bytes of each of as many source rows as items fit 64 bytes.
+template <class T, bool stream>
+HWY_INLINE void TransposeTile(const uint8_t* src, int64_t src_step, uint8_t* dst,
+                              int64_t dst_step) {
+  const hn::CappedTag<T, line / sizeof(T)> d;
+  constexpr int items = line / sizeof(T);
+  constexpr int block = 16 / sizeof(T);
+  constexpr int vector = hn::MaxLanes(d);
+  // The tile passes through a compact buffer: source rows often fall on one set of the cache.
+  alignas(line) uint8_t tile[items * line];
+  const hn::CappedTag<uint8_t, line> bytes;
+  for (int r = 0; r < items; ++r) {
+    for (int64_t k = 0; k < line; k += hn::Lanes(bytes)) {
+      hn::Store(hn::LoadU(bytes, src + r * src_step + k), bytes, tile + r * line + k);
+    }
+  }
+  for (int c = 0; c < items; c += block) {
+    for (int r = 0; r < items; r += vector) {
+      hn::Vec<decltype(d)> v[block];
+      RILL_UNROLL(16)
+      for (int k = 0; k < block; ++k) {
+        v[k] = LoadBlocks(d, tile + (r + k) * line + c * sizeof(T), block * line);
+      }
+      TransposeBlocks<block>(d, v);
+      RILL_UNROLL(16)
+      for (int k = 0; k < block; ++k) {
+        T* out = reinterpret_cast<T*>(dst + (c + k) * dst_step) + r;
+        if constexpr (stream) hn::Stream(v[k], d, out);
+        else hn::StoreU(v[k], d, out);
+      }
+    }
+  }
+}
+
+#endif  // HWY_TARGET != HWY_SCALAR
+
+/// A tile at the border: `rows` destination rows of `columns` items.
+template <class T>
+void TransposeEdge(const uint8_t* src, int64_t src_step, uint8_t* dst, int64_t dst_step,
+                   int64_t rows, int64_t columns) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      std::memcpy(dst + i * dst_step + j * sizeof(T), src + j * src_step + i * sizeof(T),
+                  sizeof(T));
+    }
+  }
+}
+
+template <class T, bool stream>
+void TransposeAll(const Transpose& job) {
+  constexpr int64_t items = line / sizeof(T);
+  constexpr int64_t band = 4 * items;  // 256 bytes of each source row at a time, the next fetched
+  for (int64_t i0 = 0; i0 < job.rows; i0 += band) {
+    int64_t i1 = std::min(i0 + band, job.rows);
+    for (int64_t j = 0; j < job.columns; j += items) {
+      int64_t columns = std::min(items, job.columns - j);
+      for (int64_t i = i0; i < i1; i += items) {
+        int64_t rows = std::min(items, i1 - i);
+        const uint8_t* src = job.src + j * job.src_step + i * sizeof(T);
+        uint8_t* dst = job.dst + i * job.dst_step + j * sizeof(T);
+#if HWY_TARGET != HWY_SCALAR
+        if (rows == items && columns == items) {
+          for (int64_t r = 0; r < items; ++r) hwy::Prefetch(src + r * job.src_step + 4 * line);
+          TransposeTile<T, stream>(src, job.src_step, dst, job.dst_step);
+          continue;
+        }
+#endif
+        TransposeEdge<T>(src, job.src_step, dst, job.dst_step, rows, columns);
+      }
+    }
+  }
+}
+
+template <class T>
+void TransposeItems(const Transpose& job) {
+  if (job.stream) TransposeAll<T, true>(job);
+  else TransposeAll<T, false>(job);
+}
+
+void TransposeAny(int item_size, const Transpose& job) {
+  switch (item_size) {
+    case 1: return TransposeItems<uint8_t>(job);
+    case 2: return TransposeItems<uint16_t>(job);
+    case 4: return TransposeItems<uint32_t>(job);
+    default: return TransposeItems<uint64_t>(job);
+  }
+}
+
+}  // namespace rill::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace rill {
+
+HWY_EXPORT(StreamCopy);
+HWY_EXPORT(StreamFence);
+HWY_EXPORT(FillRun);
+HWY_EXPORT(TransposeAny);
+
+void stream_copy(void* dst, const void* src, size_t bytes) {
+  HWY_DYNAMIC_DISPATCH(StreamCopy)
+  (static_cast<uint8_t*>(dst), static_cast<const uint8_t*>(src), bytes);
+}
+
+void stream_fence() { HWY_DYNAMIC_DISPATCH(StreamFence)(); }
+
+namespace copy_kernels {
+
+void transpose(int item_size, const Transpose& job) {
+  HWY_DYNAMIC_DISPATCH(TransposeAny)(item_size, job);
+}
+
+void fill_run(int item_size, uint8_t* dst, int64_t bytes, const void* value, bool stream) {
+  HWY_DYNAMIC_DISPATCH(FillRun)(item_size, dst, bytes, value, stream);
+}
+
+}  // namespace copy_kernels
+}  // namespace rill
+#endif

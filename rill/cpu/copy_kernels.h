@@ -1,0 +1,25 @@
+// The SIMD parts of copy.h, compiled for several targets; for use by rill/cpu only.
+#pragma once
+
+#include <cstdint>
+
+namespace rill::copy_kernels {
+
+/// Writes dst[i][j] = src[j][i] for i < rows, j < columns. Source rows lie `src_step` bytes apart,
+/// destination rows `dst_step`, and each is contiguous. `stream` asks for non-temporal stores; then
+/// `dst` and `dst_step` are multiples of 64, and the caller fences.
+struct Transpose {
+  const uint8_t* src;
+  int64_t src_step;
+  uint8_t* dst;
+  int64_t dst_step;
+  int64_t rows;
+  int64_t columns;
+  bool stream;
+};
+void transpose(int item_size, const Transpose& job);
+
+/// Writes `bytes` bytes by repeating `value`, an item of `item_size` bytes that divides `bytes`.
+void fill_run(int item_size, uint8_t* dst, int64_t bytes, const void* value, bool stream);
+
+}  // namespace rill::copy_kernels

@@ -1,0 +1,349 @@
+#include "rill/cpu/fused.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "rill/cpu/copy.h"
+#include "rill/cpu/tile_operand.h"
+#include "rill/runtime/parallel.h"
+
+namespace rill {
+
+namespace {
+
+constexpr int64_t tile = 1024;          // elements: four KiB of float32
+constexpr int64_t tiles_per_job = 32;   // what a core takes at a time
+constexpr uint16_t no_slot = 0xffff;
+
+/// How a dtype is held between instructions.
+constexpr Dtype held_as(Dtype dtype) { return is_half(dtype) ? Dtype::float32 : dtype; }
+
+/// An instruction with its kernel; operands are registers of the program.
+struct Operation {
+  TileKernel kernel;
+  uint16_t result;
+  uint16_t operands[3];
+  uint8_t operand_count;
+};
+
+struct Store {
+  uint16_t reg;
+  char* data;
+  int item;
+  TileKernel narrow;  // float32 to half
+  bool direct;        // its operation writes to `data` itself
+  bool streaming;
+};
+
+/// One value for all elements: a scalar, broadcast or not.
+bool is_uniform(const Output& array) {
+  for (int i = 0; i < array.shape.ssize(); ++i) {
+    if (array.shape[i] != 1 && array.strides[i] != 0) return false;
+  }
+  return true;
+}
+
+class Runner {
+ public:
+  Runner(const Program& program, std::span<Array> inputs, std::span<Array> results)
+      : program_(program), inputs_(inputs), results_(results) {}
+
+  void run() {
+    if (results_[0].size() == 0) return place_results();
+    lower();
+    place_results();
+    make_operands();
+    make_stores();
+    assign_slots();
+    parallel_for(results_[0].size(), tile * tiles_per_job,
+                 [this](int64_t begin, int64_t end) { run_job(begin, end); });
+  }
+
+ private:
+  void lower();
+  void lower_cast(const Instruction& instruction, uint16_t result);
+  void emit(TileKernel kernel, uint16_t result, std::initializer_list<uint16_t> operands);
+  void place_results();
+  bool shares_layout(const Strides*& strides) const;
+  bool donate(Output& out) const;
+  void make_operands();
+  void make_stores();
+  void assign_slots();
+  void run_job(int64_t begin, int64_t end) const;
+  void run_tile(int64_t begin, int64_t count, const void** where, char* scratch) const;
+  void store(const Store& out, const void* from, int64_t begin, int64_t count) const;
+
+  uint16_t operand_count() const { return static_cast<uint16_t>(operands_.size()); }
+  uint16_t source(uint16_t reg) const { return same_as_[reg]; }
+  char* slot(char* scratch, uint16_t reg) const { return scratch + slot_[reg] * slot_bytes_; }
+  /// The upper half of a slot is free while it holds float32: room for halves as they are stored.
+  char* raw(char* scratch, uint16_t reg) const {
+    return slot(scratch, reg) + tile * static_cast<int64_t>(sizeof(float));
+  }
+
+  const Program& program_;
+  std::span<Array> inputs_;
+  std::span<Array> results_;
+  bool linear_ = false;  // all operands that are no scalars lie like the results
+  SmallVector<uint16_t, 8> same_as_;  // by register: the register that holds its value
+  SmallVector<Operation, 8> code_;
+  SmallVector<TileOperand, 3> operands_;
+  SmallVector<Store, 2> stores_;
+  SmallVector<uint16_t, 8> slot_;  // by register
+  uint16_t slot_count_ = 0;
+  int64_t slot_bytes_ = 0;
+};
+
+void Runner::emit(TileKernel kernel, uint16_t result, std::initializer_list<uint16_t> operands) {
+  require<std::runtime_error>(kernel != nullptr, "[{}] has no CPU kernel for {}",
+                              info(program_.code[0].row).name, name_of(program_.code[0].in));
+  Operation operation{kernel, result, {0, 0, 0}, static_cast<uint8_t>(operands.size())};
+  std::copy(operands.begin(), operands.end(), operation.operands);
+  code_.push_back(operation);
+}
+
+void Runner::lower_cast(const Instruction& instruction, uint16_t result) {
+  const TileKernels& kernels = tile_kernels();
+  uint16_t operand = source(instruction.operands[0]);
+  Dtype from = held_as(instruction.in);
+  Dtype to = held_as(instruction.out);
+  if (from == Dtype::float64 && is_half(instruction.out)) {
+    emit(kernels.narrow_to_odd, result, {operand});
+  } else if (from != to) {
+    emit(kernels.casts[static_cast<int>(from)][static_cast<int>(to)], result, {operand});
+  } else if (!is_half(instruction.out)) {
+    same_as_[result] = operand;  // a half is held as float32 already
+    return;
+  }
+  if (is_half(instruction.out)) {
+    bool in_place = from != to;
+    emit(kernels.round_to_half[static_cast<int>(instruction.out)], result,
+         {in_place ? result : operand});
+  }
+}
+
+void Runner::lower() {
+  const TileKernels& kernels = tile_kernels();
+  size_t registers = program_.inputs.size() + program_.code.size();
+  same_as_.resize(registers);
+  for (size_t reg = 0; reg < registers; ++reg) same_as_[reg] = static_cast<uint16_t>(reg);
+  for (size_t i = 0; i < program_.code.size(); ++i) {
+    const Instruction& in = program_.code[i];
+    uint16_t result = program_.result_register(i);
+    auto operand = [&](int k) { return source(in.operands[k]); };
+    if (in.row == Row::cast) {
+      lower_cast(in, result);
+      continue;
+    }
+    if (in.row == Row::select) {
+      emit(kernels.select[size_of(held_as(in.in))], result, {operand(0), operand(1), operand(2)});
+      continue;
+    }
+    TileKernel kernel =
+        kernels.rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
+    if (in.operand_count == 1) emit(kernel, result, {operand(0)});
+    else emit(kernel, result, {operand(0), operand(1)});
+    if (is_half(in.out)) {
+      emit(kernels.round_to_half[static_cast<int>(in.out)], result, {result});
+    }
+  }
+}
+
+/// Whether every operand that is no scalar has the shape of the result and one layout without
+/// gaps, e.g. all transposed alike.
+bool Runner::shares_layout(const Strides*& strides) const {
+  const Output* first = nullptr;
+  for (const Array& input : inputs_) {
+    const Output& operand = input.output();
+    if (is_uniform(operand)) continue;
+    if (operand.shape != program_.shape) return false;
+    if (first == nullptr) first = &operand;
+    if (operand.row_major != first->row_major) return false;
+    if (!operand.row_major && operand.strides != first->strides) return false;
+  }
+  if (first == nullptr || first->row_major) return true;
+  // Dense: the axes in order of stride are those of a row-major array.
+  Axes order;
+  for (int i = 0; i < first->shape.ssize(); ++i) order.push_back(i);
+  std::sort(order.begin(), order.end(),
+            [&](int a, int b) { return first->strides[a] > first->strides[b]; });
+  Shape sizes;
+  Strides steps;
+  for (int axis : order) {
+    sizes.push_back(first->shape[axis]);
+    steps.push_back(first->strides[axis]);
+  }
+  strides = &first->strides;
+  return is_row_major(sizes, steps);
+}
+
+/// Hands the block of an operand that nobody else uses to a result. Only where both are walked in
+/// step, so that an element is read before it is written.
+bool Runner::donate(Output& out) const {
+  if (!linear_) return false;
+  for (Array& input : inputs_) {
+    Output& operand = input.node().output(input.index());
+    if (!operand.buffer || operand.size != out.size || input.node().use_count() != 1 ||
+        operand.buffer->reference_count() != 1 || !operand.buffer->owned() ||
+        size_of(operand.dtype) != size_of(out.dtype)) {
+      continue;
+    }
+    out.data = operand.data;
+    out.buffer = operand.buffer;  // counted twice now: nobody else takes it
+    return true;
+  }
+  return false;
+}
+
+void Runner::place_results() {
+  const Strides* strides = nullptr;
+  linear_ = results_[0].size() != 0 && shares_layout(strides);
+  for (Array& result : results_) {
+    Output& out = result.node().output(0);
+    if (!donate(out)) {
+      out.buffer = Buffer::allocate(out.bytes());
+      out.data = static_cast<char*>(out.buffer->data());
+    }
+    out.row_major = !linear_ || strides == nullptr;
+    out.strides = out.row_major ? row_major_strides(out.shape) : *strides;
+  }
+}
+
+void Runner::make_operands() {
+  for (const Array& input : inputs_) {
+    const Output& operand = input.output();
+    TileKernel widen = is_half(operand.dtype)
+                           ? tile_kernels().casts[static_cast<int>(operand.dtype)]
+                                                 [static_cast<int>(Dtype::float32)]
+                           : nullptr;
+    operands_.emplace_back(operand, program_.shape, linear_ && !is_uniform(operand), widen);
+  }
+}
+
+void Runner::make_stores() {
+  size_t total = 0;
+  for (const Array& result : results_) total += result.bytes();
+  for (size_t i = 0; i < results_.size(); ++i) {
+    const Output& out = results_[i].output();
+    bool donated = out.buffer->reference_count() > 1;
+    Store store{program_.outputs[i], out.data, size_of(out.dtype), nullptr, false, false};
+    if (is_half(out.dtype)) {
+      store.narrow = tile_kernels().casts[static_cast<int>(Dtype::float32)]
+                                         [static_cast<int>(out.dtype)];
+    }
+    store.streaming = !donated && use_streaming(total) && reinterpret_cast<uintptr_t>(out.data) % 64 == 0;
+    // An operation may write to memory itself when nothing reads the old bytes after it.
+    bool produced = source(store.reg) == store.reg && store.reg >= program_.inputs.size();
+    bool last = !code_.empty() && code_.back().result == store.reg;
+    store.direct = produced && !store.narrow && !store.streaming && (!donated || last);
+    stores_.push_back(store);
+  }
+}
+
+/// Slots of the scratch memory, reused after the last use of a register.
+void Runner::assign_slots() {
+  size_t registers = same_as_.size();
+  SmallVector<int, 16> last_use(registers, -1);
+  for (int i = 0; i < code_.ssize(); ++i) {
+    for (int k = 0; k < code_[i].operand_count; ++k) last_use[code_[i].operands[k]] = i;
+    last_use[code_[i].result] = std::max(last_use[code_[i].result], i);
+  }
+  const int never = code_.ssize();
+  for (const Store& store : stores_) {
+    if (!store.direct) last_use[source(store.reg)] = never;
+  }
+  slot_.resize(registers, no_slot);
+  int widest = 4;
+  SmallVector<uint16_t, 16> free;
+  auto take = [&](uint16_t reg) {
+    widest = std::max(widest, size_of(held_as(program_.dtype_of(reg))));
+    if (free.empty()) free.push_back(slot_count_++);
+    slot_[reg] = free.back();
+    free.pop_back();
+  };
+  for (uint16_t reg = 0; reg < operand_count(); ++reg) {
+    if (!operands_[reg].needs_slot()) continue;
+    if (is_half(program_.inputs[reg])) widest = 8;  // room for the stored halves
+    take(reg);
+    last_use[reg] = never;
+  }
+  for (int i = 0; i < code_.ssize(); ++i) {
+    uint16_t result = code_[i].result;
+    bool direct = std::any_of(stores_.begin(), stores_.end(), [&](const Store& store) {
+      return store.direct && store.reg == result;
+    });
+    // The result gets a slot before operands give theirs back: sizes may differ.
+    if (slot_[result] == no_slot && !direct) take(result);
+    for (int k = 0; k < code_[i].operand_count; ++k) {
+      uint16_t reg = code_[i].operands[k];
+      bool repeated = k > 0 && std::find(code_[i].operands, code_[i].operands + k, reg) != code_[i].operands + k;
+      if (last_use[reg] == i && reg != result && slot_[reg] != no_slot && !repeated) free.push_back(slot_[reg]);
+    }
+  }
+  slot_bytes_ = tile * widest + 64;  // off the 4 KiB grid, where loads wait for unrelated stores
+}
+
+void Runner::store(const Store& out, const void* from, int64_t begin, int64_t count) const {
+  char* to = out.data + begin * out.item;
+  auto bytes = static_cast<size_t>(count * out.item);
+  if (!out.narrow) {
+    if (out.streaming) stream_copy(to, from, bytes);
+    else std::memcpy(to, from, bytes);
+    return;
+  }
+  if (!out.streaming) return out.narrow(to, from, nullptr, nullptr, count);
+  alignas(64) char halves[tile * 2];
+  out.narrow(halves, from, nullptr, nullptr, count);
+  stream_copy(to, halves, bytes);
+}
+
+void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* scratch) const {
+  for (uint16_t reg = 0; reg < operand_count(); ++reg) {
+    char* own = operands_[reg].needs_slot() ? slot(scratch, reg) : nullptr;
+    where[reg] = operands_[reg].fetch(begin, count, own,
+                                      own ? own + tile * static_cast<int64_t>(sizeof(float)) : nullptr);
+  }
+  for (const Store& out : stores_) {
+    if (out.direct) where[out.reg] = out.data + begin * out.item;
+  }
+  for (const Operation& op : code_) {
+    op.kernel(const_cast<void*>(where[op.result]), where[op.operands[0]], where[op.operands[1]],
+              where[op.operands[2]], count);
+  }
+  for (const Store& out : stores_) {
+    if (!out.direct) store(out, where[source(out.reg)], begin, count);
+  }
+}
+
+/// Scratch memory of this thread, 64-byte aligned; grows, never shrinks.
+char* scratch_of_thread(size_t bytes) {
+  thread_local std::vector<char> memory;
+  if (memory.size() < bytes + 64) memory.resize(bytes + 64);
+  auto address = reinterpret_cast<uintptr_t>(memory.data());
+  return reinterpret_cast<char*>((address + 63) / 64 * 64);
+}
+
+void Runner::run_job(int64_t begin, int64_t end) const {
+  char* scratch = scratch_of_thread(static_cast<size_t>(slot_count_ * slot_bytes_));
+  SmallVector<const void*, 16> where(same_as_.size(), nullptr);
+  for (size_t reg = 0; reg < where.size(); ++reg) {
+    if (slot_[reg] != no_slot) where[reg] = scratch + slot_[reg] * slot_bytes_;
+  }
+  for (uint16_t reg = 0; reg < operand_count(); ++reg) {
+    if (operands_[reg].is_scalar()) {
+      operands_[reg].splat(slot(scratch, reg), raw(scratch, reg), std::min(tile, end - begin));
+    }
+  }
+  for (int64_t at = begin; at < end; at += tile) {
+    run_tile(at, std::min(tile, end - at), where.data(), scratch);
+  }
+  stream_fence();
+}
+
+}  // namespace
+
+void run_program(const Program& program, std::span<Array> inputs, std::span<Array> results) {
+  Runner(program, inputs, results).run();
+}
+
+}  // namespace rill

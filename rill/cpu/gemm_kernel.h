@@ -1,0 +1,51 @@
+// The SIMD kernels under gemm, dispatched at run time to the processor's instructions.
+// "Lanes" are rows of A or columns of B: what one kernel call computes side by side.
+#pragma once
+
+#include <cstdint>
+
+#include "rill/base/dtype.h"
+
+namespace rill::gemm_kernel {
+
+/// One side of the product, as the kernels see it; float32, float16 or bfloat16.
+struct Side {
+  const void* data;
+  Dtype dtype;
+  int64_t lane_stride;
+  int64_t depth_stride;
+};
+
+/// Lanes of A and of B that the register kernel takes at once.
+struct Panels {
+  int64_t a;
+  int64_t b;
+};
+Panels panels();
+
+/// Widens `lanes` x `depth` elements to float32 in panels of `width` lanes, each stored depth
+/// first; the missing lanes of the last panel are zero.
+void pack(const Side& side, int64_t lanes, int64_t depth, int64_t width, float* out);
+
+/// A product of packed panels into row-major float32.
+struct Block {
+  int64_t rows, cols, depth;
+  const float* a;
+  const float* b;
+  float* c;
+  int64_t ldc;
+  float alpha;
+  bool accumulate;  // c += alpha * product, else c = alpha * product
+};
+void multiply(const Block& block);
+
+/// out[i] = sum over j of matrix[i, j] * x[j], where `depth_stride` is 1.
+void dots(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out);
+
+/// out[i] = sum over j of matrix[i, j] * x[j], where `lane_stride` is 1.
+void combine(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out);
+
+/// Rounds `count` floats to the half type `dtype`, to nearest even.
+void narrow(Dtype dtype, const float* in, int64_t count, void* out);
+
+}  // namespace rill::gemm_kernel

@@ -1,0 +1,388 @@
+#include "rill/cpu/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rill/cpu/gemm_kernel.simd.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <utility>
+
+#include "rill/cpu/gemm_kernel.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace rill::gemm_kernel::HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Wide = hn::ScalableTag<float>;
+using Quad = hn::CappedTag<float, 4>;
+using Vector = hn::Vec<Wide>;
+using QuadVector = hn::Vec<Quad>;
+
+// Accumulators fill the register file but for two vectors of B and a broadcast of A.
+constexpr int vectors = 2;
+constexpr int64_t register_rows = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 12 : 6;
+constexpr int64_t lanes_of_b = vectors * static_cast<int64_t>(hn::MaxLanes(Wide()));
+
+constexpr int64_t floats_of_line = 16;
+
+template <class D>
+HWY_ATTR inline hn::Vec<D> load(D d, const float* in) {
+  return hn::LoadU(d, in);
+}
+
+template <class D>
+HWY_ATTR inline hn::Vec<D> load(D d, const bfloat16* in) {
+  const hn::Rebind<uint16_t, D> half;
+  const hn::Rebind<uint32_t, D> whole;
+  auto bits = hn::LoadU(half, reinterpret_cast<const uint16_t*>(in));
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(whole, bits)));
+}
+
+template <class D>
+HWY_ATTR inline hn::Vec<D> load(D d, const float16* in) {
+  const hn::Rebind<hwy::float16_t, D> half;
+  return hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(in)));
+}
+
+// out[p * width + i] = in[i * stride + p] for 4 x 4 elements.
+#if HWY_TARGET == HWY_SCALAR
+template <class T>
+void transpose_quad(const T* in, int64_t stride, float* out, int64_t width) {
+  for (int64_t i = 0; i < 4; ++i) {
+    for (int64_t p = 0; p < 4; ++p) out[p * width + i] = static_cast<float>(in[i * stride + p]);
+  }
+}
+#else
+template <class T>
+HWY_ATTR inline void transpose_quad(const T* in, int64_t stride, float* out, int64_t width) {
+  const Quad d;
+  QuadVector r0 = load(d, in);
+  QuadVector r1 = load(d, in + stride);
+  QuadVector r2 = load(d, in + 2 * stride);
+  QuadVector r3 = load(d, in + 3 * stride);
+  QuadVector low01 = hn::InterleaveLower(d, r0, r1);
+  QuadVector low23 = hn::InterleaveLower(d, r2, r3);
+  QuadVector high01 = hn::InterleaveUpper(d, r0, r1);
+  QuadVector high23 = hn::InterleaveUpper(d, r2, r3);
+  hn::StoreU(hn::ConcatLowerLower(d, low23, low01), d, out);
+  hn::StoreU(hn::ConcatUpperUpper(d, low23, low01), d, out + width);
+  hn::StoreU(hn::ConcatLowerLower(d, high23, high01), d, out + 2 * width);
+  hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, out + 3 * width);
+}
+#endif
+
+template <class T>
+HWY_ATTR void pack_depth_first(const T* in, int64_t stride, int64_t lanes, int64_t depth,
+                               int64_t width, float* out) {
+  // A cache line of four lanes at a time: lanes a power of two apart share a set of the cache.
+  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
+  int64_t whole = lanes < 4 ? 0 : depth / 4 * 4;
+  for (int64_t first = 0; first < whole; first += line) {
+    int64_t end = std::min(first + line, whole);
+    // The last block starts earlier and overlaps: a width need not be a multiple of 4.
+    for (int64_t i = 0; i < lanes; i += 4) {
+      int64_t lane = std::min(i, lanes - 4);
+      for (int64_t p = first; p < end; p += 4) {
+        transpose_quad(in + lane * stride + p, stride, out + p * width + lane, width);
+      }
+    }
+  }
+  for (int64_t p = whole; p < depth; ++p) {
+    for (int64_t i = 0; i < lanes; ++i) {
+      out[p * width + i] = static_cast<float>(in[i * stride + p]);
+    }
+  }
+}
+
+// Whole panels side by side, so that a row of the matrix is read in long pieces.
+template <class T>
+HWY_ATTR void pack_lanes_first(const T* in, int64_t stride, int64_t panels, int64_t depth,
+                               int64_t width, float* out) {
+  const Quad d;
+  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t p = 0; p < depth; ++p, in += stride, out += width) {
+    const T* from = in;
+    float* to = out;
+    for (int64_t panel = 0; panel < panels; ++panel, from += width, to += width * depth) {
+      int64_t i = 0;
+      for (; i + step <= width; i += step) hn::StoreU(load(d, from + i), d, to + i);
+      for (; i < width; ++i) to[i] = static_cast<float>(from[i]);
+    }
+  }
+}
+
+template <class T>
+void pack_elements(const T* in, const Side& side, int64_t lanes, int64_t depth, int64_t width,
+                   float* out) {
+  for (int64_t p = 0; p < depth; ++p) {
+    for (int64_t i = 0; i < lanes; ++i) {
+      out[p * width + i] = static_cast<float>(in[i * side.lane_stride + p * side.depth_stride]);
+    }
+  }
+}
+
+template <class T>
+HWY_ATTR void pack_as(const Side& side, int64_t lanes, int64_t depth, int64_t width, float* out) {
+  constexpr int64_t panels_at_once = 8;
+  const T* in = static_cast<const T*>(side.data);
+  int64_t lane = 0;
+  while (lane < lanes) {
+    int64_t panels = std::clamp<int64_t>((lanes - lane) / width, 1, panels_at_once);
+    int64_t here = std::min(lanes - lane, width);
+    const T* from = in + lane * side.lane_stride;
+    float* to = out + lane * depth;
+    if (here < width) std::fill_n(to, width * depth, 0.0f);
+    if (side.depth_stride == 1) {
+      panels = 1;
+      pack_depth_first(from, side.lane_stride, here, depth, width, to);
+    } else if (side.lane_stride == 1 && here == width) {
+      pack_lanes_first(from, side.depth_stride, panels, depth, width, to);
+    } else {
+      panels = 1;
+      pack_elements(from, side, here, depth, width, to);
+    }
+    lane += panels * width;
+  }
+}
+
+template <int Rows>
+HWY_ATTR void multiply_registers(const Block& block, const float* HWY_RESTRICT a,
+                                 const float* HWY_RESTRICT b, const float* next_b, float* c,
+                                 int64_t cols) {
+  const Wide d;
+  const int64_t half = static_cast<int64_t>(hn::Lanes(d));
+  Vector low[Rows];
+  Vector high[Rows];
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+    low[i] = high[i] = hn::Zero(d);
+    hwy::Prefetch(c + i * block.ldc);
+    hwy::Prefetch(c + i * block.ldc + half);
+  }
+  for (int64_t p = 0; p < block.depth; ++p, a += register_rows, b += lanes_of_b) {
+    hwy::Prefetch(next_b + p * floats_of_line);
+    Vector b0 = hn::LoadU(d, b);
+    Vector b1 = hn::LoadU(d, b + half);
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i) {
+      Vector value = hn::Set(d, a[i]);
+      low[i] = hn::MulAdd(value, b0, low[i]);
+      high[i] = hn::MulAdd(value, b1, high[i]);
+    }
+  }
+  const Vector alpha = hn::Set(d, block.alpha);
+  if (cols < lanes_of_b) {
+    HWY_ALIGN float edge[Rows * lanes_of_b];
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i) {
+      hn::Store(hn::Mul(alpha, low[i]), d, edge + i * lanes_of_b);
+      hn::Store(hn::Mul(alpha, high[i]), d, edge + i * lanes_of_b + half);
+    }
+    for (int i = 0; i < Rows; ++i) {
+      for (int64_t j = 0; j < cols; ++j) {
+        float old = block.accumulate ? c[i * block.ldc + j] : 0.0f;
+        c[i * block.ldc + j] = edge[i * lanes_of_b + j] + old;
+      }
+    }
+    return;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+    float* row = c + i * block.ldc;
+    Vector old0 = block.accumulate ? hn::LoadU(d, row) : hn::Zero(d);
+    Vector old1 = block.accumulate ? hn::LoadU(d, row + half) : hn::Zero(d);
+    hn::StoreU(hn::Add(hn::Mul(alpha, low[i]), old0), d, row);
+    hn::StoreU(hn::Add(hn::Mul(alpha, high[i]), old1), d, row + half);
+  }
+}
+
+using RegisterKernel = void (*)(const Block&, const float*, const float*, const float*, float*,
+                                int64_t);
+
+template <int... Rows>
+constexpr std::array<RegisterKernel, sizeof...(Rows)> register_kernels(
+    std::integer_sequence<int, Rows...>) {
+  return {&multiply_registers<Rows + 1>...};
+}
+
+void multiply_impl(const Block& block) {
+  static constexpr auto kernels =
+      register_kernels(std::make_integer_sequence<int, static_cast<int>(register_rows)>());
+  const int64_t panel = lanes_of_b * block.depth;
+  for (int64_t col = 0; col < block.cols; col += lanes_of_b) {
+    const float* b = block.b + col * block.depth;
+    int64_t cols = std::min(lanes_of_b, block.cols - col);
+    // While the rows pass, the next panel comes from the last cache, a piece with each.
+    const float* next_b = b + (cols == lanes_of_b && col + cols < block.cols ? panel : 0);
+    const float* last_b = next_b + panel - block.depth * floats_of_line;
+    for (int64_t row = 0; row < block.rows; row += register_rows) {
+      int64_t rows = std::min(register_rows, block.rows - row);
+      kernels[static_cast<size_t>(rows - 1)](block, block.a + row * block.depth, b, next_b,
+                                             block.c + row * block.ldc + col, cols);
+      next_b = std::min(next_b + block.depth * floats_of_line, last_b);
+    }
+  }
+}
+
+// Four sums side by side hide the latency of an addition.
+template <class T>
+HWY_ATTR float dot(const T* HWY_RESTRICT in, const float* HWY_RESTRICT x, int64_t depth) {
+  const Wide d;
+  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
+  Vector s0 = hn::Zero(d);
+  Vector s1 = s0;
+  Vector s2 = s0;
+  Vector s3 = s0;
+  int64_t j = 0;
+  for (; j + 4 * step <= depth; j += 4 * step) {
+    s0 = hn::MulAdd(load(d, in + j), hn::LoadU(d, x + j), s0);
+    s1 = hn::MulAdd(load(d, in + j + step), hn::LoadU(d, x + j + step), s1);
+    s2 = hn::MulAdd(load(d, in + j + 2 * step), hn::LoadU(d, x + j + 2 * step), s2);
+    s3 = hn::MulAdd(load(d, in + j + 3 * step), hn::LoadU(d, x + j + 3 * step), s3);
+  }
+  for (; j + step <= depth; j += step) {
+    s0 = hn::MulAdd(load(d, in + j), hn::LoadU(d, x + j), s0);
+  }
+  float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
+  for (; j < depth; ++j) sum += static_cast<float>(in[j]) * x[j];
+  return sum;
+}
+
+template <class T>
+HWY_ATTR void dots_as(const Side& matrix, int64_t lanes, int64_t depth, const float* x,
+                      float* out) {
+  const T* in = static_cast<const T*>(matrix.data);
+  for (int64_t i = 0; i < lanes; ++i) out[i] = dot(in + i * matrix.lane_stride, x, depth);
+}
+
+// out[i] += sum of four rows: four streams of memory, one pass over `out` for them.
+template <class T>
+HWY_ATTR void add_four(const T* HWY_RESTRICT in, int64_t stride, const float* x, int64_t lanes,
+                       float* HWY_RESTRICT out) {
+  const Wide d;
+  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
+  const Vector x0 = hn::Set(d, x[0]);
+  const Vector x1 = hn::Set(d, x[1]);
+  const Vector x2 = hn::Set(d, x[2]);
+  const Vector x3 = hn::Set(d, x[3]);
+  int64_t i = 0;
+  for (; i + step <= lanes; i += step) {
+    Vector sum = hn::MulAdd(load(d, in + i), x0, hn::LoadU(d, out + i));
+    sum = hn::MulAdd(load(d, in + stride + i), x1, sum);
+    sum = hn::MulAdd(load(d, in + 2 * stride + i), x2, sum);
+    sum = hn::MulAdd(load(d, in + 3 * stride + i), x3, sum);
+    hn::StoreU(sum, d, out + i);
+  }
+  for (; i < lanes; ++i) {
+    for (int64_t r = 0; r < 4; ++r) out[i] += static_cast<float>(in[r * stride + i]) * x[r];
+  }
+}
+
+template <class T>
+HWY_ATTR void combine_as(const Side& matrix, int64_t lanes, int64_t depth, const float* x,
+                         float* out) {
+  const T* in = static_cast<const T*>(matrix.data);
+  std::fill_n(out, lanes, 0.0f);
+  int64_t j = 0;
+  for (; j + 4 <= depth; j += 4) {
+    add_four(in + j * matrix.depth_stride, matrix.depth_stride, x + j, lanes, out);
+  }
+  for (; j < depth; ++j) {
+    const T* row = in + j * matrix.depth_stride;
+    for (int64_t i = 0; i < lanes; ++i) out[i] += static_cast<float>(row[i]) * x[j];
+  }
+}
+
+void pack_impl(const Side& side, int64_t lanes, int64_t depth, int64_t width, float* out) {
+  if (side.dtype == Dtype::float32) return pack_as<float>(side, lanes, depth, width, out);
+  if (side.dtype == Dtype::float16) return pack_as<float16>(side, lanes, depth, width, out);
+  pack_as<bfloat16>(side, lanes, depth, width, out);
+}
+
+void dots_impl(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out) {
+  if (matrix.dtype == Dtype::float32) return dots_as<float>(matrix, lanes, depth, x, out);
+  if (matrix.dtype == Dtype::float16) return dots_as<float16>(matrix, lanes, depth, x, out);
+  dots_as<bfloat16>(matrix, lanes, depth, x, out);
+}
+
+void combine_impl(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out) {
+  if (matrix.dtype == Dtype::float32) return combine_as<float>(matrix, lanes, depth, x, out);
+  if (matrix.dtype == Dtype::float16) return combine_as<float16>(matrix, lanes, depth, x, out);
+  combine_as<bfloat16>(matrix, lanes, depth, x, out);
+}
+
+HWY_ATTR void narrow_impl(Dtype dtype, const float* in, int64_t count, void* out) {
+  const Wide d;
+  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
+  const hn::RebindToUnsigned<Wide> whole;
+  int64_t i = 0;
+  if (dtype == Dtype::float16) {
+    const hn::Rebind<hwy::float16_t, Wide> half;
+    float16* to = static_cast<float16*>(out);
+    for (; i + step <= count; i += step) {
+      hn::StoreU(hn::DemoteTo(half, hn::LoadU(d, in + i)), half,
+                 reinterpret_cast<hwy::float16_t*>(to + i));
+    }
+    for (; i < count; ++i) to[i] = float16(in[i]);
+    return;
+  }
+  // Highway 1.0.3 truncates to bfloat16: round with integers, and keep a NaN quiet.
+  const hn::Rebind<uint16_t, Wide> half;
+  bfloat16* to = static_cast<bfloat16*>(out);
+  for (; i + step <= count; i += step) {
+    auto value = hn::LoadU(d, in + i);
+    auto bits = hn::BitCast(whole, value);
+    auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(whole, 1u));
+    auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(whole, 0x7fffu)));
+    auto quiet = hn::Or(bits, hn::Set(whole, 0x400000u));
+    auto chosen = hn::IfThenElse(hn::RebindMask(whole, hn::IsNaN(value)), quiet, rounded);
+    hn::StoreU(hn::TruncateTo(half, hn::ShiftRight<16>(chosen)), half,
+               reinterpret_cast<uint16_t*>(to + i));
+  }
+  for (; i < count; ++i) to[i] = bfloat16(in[i]);
+}
+
+Panels panels_impl() { return {register_rows, lanes_of_b}; }
+
+}  // namespace
+}  // namespace rill::gemm_kernel::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace rill::gemm_kernel {
+
+HWY_EXPORT(panels_impl);
+HWY_EXPORT(pack_impl);
+HWY_EXPORT(multiply_impl);
+HWY_EXPORT(dots_impl);
+HWY_EXPORT(combine_impl);
+HWY_EXPORT(narrow_impl);
+
+Panels panels() { return HWY_DYNAMIC_DISPATCH(panels_impl)(); }
+
+void pack(const Side& side, int64_t lanes, int64_t depth, int64_t width, float* out) {
+  HWY_DYNAMIC_DISPATCH(pack_impl)(side, lanes, depth, width, out);
+}
+
+void multiply(const Block& block) { HWY_DYNAMIC_DISPATCH(multiply_impl)(block); }
+
+void dots(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out) {
+  HWY_DYNAMIC_DISPATCH(dots_impl)(matrix, lanes, depth, x, out);
+}
+
+void combine(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out) {
+  HWY_DYNAMIC_DISPATCH(combine_impl)(matrix, lanes, depth, x, out);
+}
+
+void narrow(Dtype dtype, const float* in, int64_t count, void* out) {
+  HWY_DYNAMIC_DISPATCH(narrow_impl)(dtype, in, count, out);
+}
+
+}  // namespace rill::gemm_kernel
+#endif

@@ -1,0 +1,88 @@
+// Vectors read from and written to memory in another type: float16 and bfloat16 as float, small
+// integers as 32-bit ones. Rounding is to nearest even. Include it after foreach_target.h.
+#if defined(RILL_CPU_HALF_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef RILL_CPU_HALF_INL_H
+#undef RILL_CPU_HALF_INL_H
+#else
+#define RILL_CPU_HALF_INL_H
+#endif
+
+#include "rill/cpu/targets.h"
+
+#include <hwy/highway.h>
+
+#include <type_traits>
+
+#include "rill/base/half.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace rill {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Lanes(d) elements at `p`, converted to the type of `d`: the same, or one that holds them all.
+template <class D, class T>
+HWY_INLINE hn::Vec<D> LoadAs(D d, const T* p) {
+  using To = hn::TFromD<D>;
+  if constexpr (std::is_same_v<T, To>) {
+    return hn::LoadU(d, p);
+  } else if constexpr (sizeof(T) == sizeof(To)) {
+    static_assert(std::is_integral_v<T> && std::is_integral_v<To>);
+    return hn::LoadU(d, reinterpret_cast<const To*>(p));
+  } else if constexpr (std::is_same_v<T, float16> || std::is_same_v<T, bfloat16>) {
+#if HWY_TARGET == HWY_SCALAR
+    return hn::Set(d, static_cast<float>(*p));
+#else
+    if constexpr (std::is_same_v<T, float16>) {
+      const hn::Rebind<hwy::float16_t, D> half;
+      return hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(p)));
+    } else {
+      const hn::Rebind<uint16_t, D> half;
+      const hn::Rebind<uint32_t, D> bits;
+      const auto v = hn::LoadU(half, reinterpret_cast<const uint16_t*>(p));
+      return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(bits, v)));
+    }
+#endif
+  } else if constexpr (std::is_signed_v<T> == std::is_signed_v<To>) {
+    return hn::PromoteTo(d, hn::LoadU(hn::Rebind<T, D>(), p));
+  } else {
+    const hn::Rebind<std::make_signed_t<To>, D> wide;  // an unsigned T in a signed type
+    return hn::BitCast(d, hn::PromoteTo(wide, hn::LoadU(hn::Rebind<T, D>(), p)));
+  }
+}
+
+/// Stores the lanes of `v` at `p`, floats rounded to the type T.
+template <class D, class T>
+HWY_INLINE void StoreAs(D d, hn::Vec<D> v, T* p) {
+  if constexpr (std::is_same_v<T, hn::TFromD<D>>) {
+    hn::StoreU(v, d, p);
+  } else {
+#if HWY_TARGET == HWY_SCALAR
+    *p = T(hn::GetLane(v));
+#else
+    if constexpr (std::is_same_v<T, float16>) {
+      const hn::Rebind<hwy::float16_t, D> half;
+      hn::StoreU(hn::DemoteTo(half, v), half, reinterpret_cast<hwy::float16_t*>(p));
+    } else {
+      static_assert(std::is_same_v<T, bfloat16>);
+      const hn::Rebind<uint32_t, D> bits;
+      const hn::Rebind<int32_t, D> wide;
+      const hn::Rebind<uint16_t, D> half;
+      const auto x = hn::BitCast(bits, v);
+      const auto odd = hn::And(hn::ShiftRight<16>(x), hn::Set(bits, 1));
+      const auto rounded = hn::Add(x, hn::Add(odd, hn::Set(bits, 0x7fff)));
+      const auto nan = hn::Or(x, hn::Set(bits, 0x400000));
+      const auto is_nan = hn::RebindMask(bits, hn::IsNaN(v));
+      const auto top = hn::ShiftRight<16>(hn::IfThenElse(is_nan, nan, rounded));
+      hn::StoreU(hn::DemoteTo(half, hn::BitCast(wide, top)), half, reinterpret_cast<uint16_t*>(p));
+    }
+#endif
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace rill
+HWY_AFTER_NAMESPACE();
+
+#endif  // RILL_CPU_HALF_INL_H

@@ -1,0 +1,122 @@
+// Kernels that create arrays or move elements as they are.
+#include <algorithm>
+
+#include "rill/cpu/backend.h"
+#include "rill/cpu/kernels.h"
+#include "rill/ops/creation.h"
+#include "rill/ops/creation_ops.h"
+#include "rill/ops/shape_attrs.h"
+#include "rill/runtime/parallel.h"
+
+namespace rill {
+
+namespace {
+
+constexpr int64_t grain = 32768;
+
+void run_arange(const Launch& launch) {
+  Output& out = launch.out();
+  allocate(out);
+  const auto& attrs = launch.attrs<ArangeAttrs>();
+  visit_type(out.dtype, [&]<class T>(type_tag<T>) {
+    auto* data = reinterpret_cast<T*>(out.data);
+    parallel_for(out.size, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        if constexpr (std::is_integral_v<T>) {
+          data[i] = static_cast<T>(attrs.integer_start + i * attrs.integer_step);
+        } else {
+          double value = attrs.start + static_cast<double>(i) * attrs.step;
+          if constexpr (std::is_same_v<T, double>) data[i] = value;
+          else if constexpr (std::is_same_v<T, complex64>) data[i] = {static_cast<float>(value), 0};
+          else data[i] = T(static_cast<float>(value));
+        }
+      }
+    });
+  });
+}
+
+void run_reshape(const Launch& launch) {
+  const Output& in = launch.in(0);
+  Output& out = launch.out();
+  if (auto strides = reshaped_strides(in, out.shape)) {
+    out.place_view(in, std::move(*strides), 0);
+    return;
+  }
+  allocate(out);
+  copy_row_major(in, out.data);
+}
+
+bool is_column_major(const Output& in) {
+  Shape shape(in.shape.size());
+  Strides strides(in.shape.size());
+  std::reverse_copy(in.shape.begin(), in.shape.end(), shape.begin());
+  std::reverse_copy(in.strides.begin(), in.strides.end(), strides.begin());
+  return is_row_major(shape, strides);
+}
+
+void run_contiguous(const Launch& launch) {
+  const Output& in = launch.in(0);
+  bool column_major = launch.attrs<ContiguousAttrs>().allow_column_major && is_column_major(in);
+  if (in.row_major || column_major) {
+    launch.out().place_view(in, in.strides, 0);
+    return;
+  }
+  allocate(launch.out());
+  copy_row_major(in, launch.out().data);
+}
+
+void run_concatenate(const Launch& launch) {
+  Output& out = launch.out();
+  allocate(out);
+  int axis = launch.attrs<AxisAttrs>().axis;
+  int item = size_of(out.dtype);
+  char* to = out.data;
+  for (const Array& input : launch.inputs) {
+    const Output& in = input.output();
+    copy_strided(item, in.data, in.shape, in.strides, to, &out.strides);
+    to += in.shape[axis] * out.strides[axis] * item;
+  }
+}
+
+void run_pad(const Launch& launch) {
+  Output& out = launch.out();
+  allocate(out);
+  const Output& in = launch.in(0);
+  const auto& attrs = launch.attrs<PadAttrs>();
+  int item = size_of(out.dtype);
+  fill(item, out.data, out.size, launch.in(1).data);
+  int64_t offset = 0;
+  for (int i = 0; i < in.shape.ssize(); ++i) offset += attrs.low[i] * out.strides[i];
+  copy_strided(item, in.data, in.shape, in.strides, out.data + offset * item, &out.strides);
+}
+
+void run_slice_update(const Launch& launch) {
+  Output& out = launch.out();
+  const Output& in = launch.in(0);
+  if (is_last_use(launch, 0) && in.row_major) {
+    out.place_view(in, in.strides, 0);
+  } else {
+    allocate(out);
+    copy_row_major(in, out.data);
+  }
+  const Output& update = launch.in(1);
+  if (update.size == 0) return;
+  Layout layout = sliced_layout(out, launch.attrs<SliceAttrs>());
+  int item = size_of(out.dtype);
+  copy_strided(item, update.data, update.shape, update.strides, out.data + layout.offset * item,
+               &layout.strides);
+}
+
+}  // namespace
+
+void add_creation_kernels() { set_cpu_kernel(arange_op, run_arange); }
+
+void add_shape_kernels() {
+  set_cpu_kernel(reshape_op, run_reshape);
+  set_cpu_kernel(contiguous_op, run_contiguous);
+  set_cpu_kernel(concatenate_op, run_concatenate);
+  set_cpu_kernel(pad_op, run_pad);
+  set_cpu_kernel(slice_update_op, run_slice_update);
+}
+
+}  // namespace rill

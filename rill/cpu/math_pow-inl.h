@@ -1,0 +1,129 @@
+// pow and the remainder. Pow: 1 ulp (float and double; measured by
+// tests/cpp/test_simd_math.cpp), C's values at zeros, infinities and NaN. FloorMod: exact, then
+// rounded once where the signs differ, as numpy.remainder.
+//
+// Method: log2 of the base in two words (the series of atanh((m - 1) / (m + 1))), their product
+// with the exponent in two words, and 2^r from r in two words.
+#if defined(RILL_CPU_MATH_POW_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef RILL_CPU_MATH_POW_INL_H
+#undef RILL_CPU_MATH_POW_INL_H
+#else
+#define RILL_CPU_MATH_POW_INL_H
+#endif
+
+#include "rill/cpu/math_log-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace rill {
+namespace HWY_NAMESPACE {
+
+/// log2(x) to about 11 bits more than the type has; x positive and finite.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE Pair<V> Log2InTwoWords(D d, V x) {
+  using T = hn::TFromD<D>;
+  using C = MathConstants<T>;
+  const LogParts<V> parts = ReduceLog(d, x);
+  const V two = hn::Set(d, 2);
+  // s = f / (2 + f)
+  const Pair<V> divisor = FastTwoSum(two, parts.f);
+  const V inverse = hn::Set(d, 1) / divisor.hi;
+  const V s = parts.f * inverse;
+  const V s_low = Fnma(s, divisor.lo, Fnma(s, divisor.hi, parts.f)) * inverse;
+  // atanh(s) = s + s z (1/3 + z / 5 + ...), z = s^2
+  const Pair<V> z = TwoProduct(s, s);
+  const V z_low = Fma(s + s, s_low, z.lo);
+  const V series = z.hi * Polynomial(d, z.hi, coefficients::pow_atanh_tail<T>);
+  const Pair<V> third = FastTwoSum(hn::Set(d, C::third[0]), series);
+  const V third_low = third.lo + hn::Set(d, C::third[1]);
+  const Pair<V> ratio = TwoProduct(z.hi, third.hi);
+  const V ratio_low = ratio.lo + Fma(z.hi, third_low, z_low * third.hi);
+  const Pair<V> tail = TwoProduct(s, ratio.hi);
+  const V tail_low = tail.lo + Fma(s, ratio_low, s_low * ratio.hi);
+  const Pair<V> atanh = FastTwoSum(s, tail.hi);
+  const V atanh_low = atanh.lo + (s_low + tail_low);
+  // log2(x) = k + atanh(s) 2 / ln 2
+  const V factor = hn::Set(d, 2 * C::log2_e[0]);
+  const Pair<V> log = TwoProduct(atanh.hi, factor);
+  const V log_low = log.lo + Fma(atanh.hi, hn::Set(d, 2 * C::log2_e[1]), atanh_low * factor);
+  const Pair<V> sum = FastTwoSum(parts.k, log.hi);
+  return FastTwoSum(sum.hi, sum.lo + log_low);
+}
+
+/// x^y for positive finite x other than 1.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V PowOfPositive(D d, V x, V y) {
+  using T = hn::TFromD<D>;
+  using C = MathConstants<T>;
+  const Pair<V> log = Log2InTwoWords(d, x);
+  const V product = y * log.hi;
+  const V exponent = AtLeast(d, AtMost(d, product, C::pow_limit), -C::pow_limit);
+  const V product_low = Fma(y, log.lo, Fms(y, log.hi, product));
+  const V exponent_low = hn::IfThenElseZero(hn::Eq(product, exponent), product_low);
+  const V n = RoundProduct(d, exponent, T(1)).value;
+  const Pair<V> r = FastTwoSum(exponent - n, exponent_low);
+  const V ln2 = hn::Set(d, C::ln2[0]);
+  const Pair<V> linear = TwoProduct(r.hi, ln2);
+  const V linear_low = linear.lo + Fma(r.hi, hn::Set(d, C::ln2[1]), r.lo * ln2);
+  const V tail = Fma(r.hi * r.hi, Polynomial(d, r.hi, coefficients::exp2_tail<T>), linear_low);
+  const Pair<V> mantissa = FastTwoSum(hn::Set(d, 1), linear.hi);
+  return ScaleByPowerOfTwo(d, mantissa.hi + (mantissa.lo + tail), n);
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Pow(D d, V x, V y) {
+  using T = hn::TFromD<D>;
+  const V zero = hn::Zero(d);
+  const V one = hn::Set(d, 1);
+  const V infinity = Infinity(d);
+  const V magnitude = hn::Abs(x);
+  const auto falling = hn::Lt(y, zero);
+  const V at_zero = hn::IfThenElseZero(falling, infinity);
+  const V at_infinity = hn::IfThenZeroElse(falling, infinity);
+  V result = PowOfPositive(d, magnitude, y);
+  result = hn::IfThenElse(hn::Eq(magnitude, zero), at_zero, result);
+  result = hn::IfThenElse(hn::Eq(magnitude, infinity), at_infinity, result);
+  result = hn::IfThenElse(hn::Eq(magnitude, one), one, result);
+  // A negative base: NaN, or the sign of an odd power.
+  const V half = y * hn::Set(d, T(0.5));
+  const auto integer = hn::Eq(y, hn::Trunc(y));
+  const auto odd = hn::AndNot(hn::Eq(half, hn::Trunc(half)), integer);
+  const V sign = hn::IfThenElseZero(odd, hn::And(x, hn::SignBit(d)));
+  const auto negative = hn::And(hn::Lt(x, zero), hn::Gt(x, hn::Neg(infinity)));
+  result = hn::IfThenElse(hn::AndNot(integer, negative), NotANumber(d), hn::Or(result, sign));
+  result = hn::IfThenElse(hn::Or(hn::IsNaN(x), hn::IsNaN(y)), x + y, result);
+  return hn::IfThenElse(hn::Or(hn::Eq(y, zero), hn::Eq(x, one)), one, result);
+}
+
+template <class T>
+inline T ScalarFmod(T a, T b) {
+  return std::fmod(a, b);
+}
+
+/// a - floor(a / b) b: the sign of b, also of a zero; NaN for b = 0 and an infinite a.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V FloorMod(D d, V a, V b) {
+  using T = hn::TFromD<D>;
+  const V zero = hn::Zero(d);
+  const V quotient = a / b;
+  const V whole = hn::Trunc(quotient);
+  // Exact; when the quotient was rounded up to an integer, it lies below 0 by less than b.
+  const V rest = Fnma(whole, b, a);
+  V remainder = hn::IfThenElse(hn::Eq(whole, zero), a, rest);
+  const auto one_step = hn::Lt(hn::Abs(quotient), hn::Set(d, MathConstants<T>::mod_limit));
+  const auto overshot = hn::And(hn::Lt(hn::CopySign(remainder, hn::Xor(remainder, a)), zero),
+                                hn::Ne(remainder, zero));
+  remainder = hn::IfThenElse(overshot, remainder + hn::CopySign(b, a), remainder);
+  if (HWY_UNLIKELY(!hn::AllTrue(d, one_step))) {
+    remainder = WithScalarLanes(d, hn::Not(one_step), remainder, a, b, &ScalarFmod<T>);
+  }
+  const auto opposite = hn::And(hn::Lt(hn::CopySign(remainder, hn::Xor(remainder, b)), zero),
+                                hn::Ne(remainder, zero));
+  remainder = hn::IfThenElse(opposite, remainder + b, remainder);
+  return hn::IfThenElse(hn::Eq(remainder, zero), hn::CopySign(zero, b), remainder);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace rill
+HWY_AFTER_NAMESPACE();
+
+#endif  // RILL_CPU_MATH_POW_INL_H

@@ -1,0 +1,251 @@
+// Scans of contiguous memory, for any operation and element type. Include it after
+// foreach_target.h.
+#if defined(RILL_CPU_SCAN_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef RILL_CPU_SCAN_INL_H
+#undef RILL_CPU_SCAN_INL_H
+#else
+#define RILL_CPU_SCAN_INL_H
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstring>
+
+#include "rill/cpu/half-inl.h"
+#include "rill/cpu/scan_kernels.h"
+#include "rill/cpu/unroll.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace rill {
+namespace HWY_NAMESPACE {
+
+using scan_kernels::Job;
+using scan_kernels::Kernel;
+
+/// 16 elements as vectors, and their scan as a tree: at level w, lanes with bit w set take in the
+/// last lane of the w lanes before theirs. The same sums on every target.
+template <class Op>
+struct ScanGroup {
+  using A = typename Op::Acc;
+  using D = hn::CappedTag<A, 16>;
+  using V = hn::Vec<D>;
+  static constexpr int64_t count = 16;
+  static constexpr int64_t lanes = hn::MaxLanes(D());
+  static constexpr int64_t vectors = count / lanes;
+  V v[vectors];
+
+  template <bool reverse, class T>
+  HWY_INLINE void Load(const T* p) {
+    const D d;
+    RILL_UNROLL(16)
+    for (int64_t k = 0; k < vectors; ++k) {
+      if constexpr (reverse) v[k] = hn::Reverse(d, LoadAs(d, p + (vectors - 1 - k) * lanes));
+      else v[k] = LoadAs(d, p + k * lanes);
+    }
+  }
+
+  template <bool reverse, class T>
+  HWY_INLINE void Store(T* p, bool stream) const {
+    const D d;
+    RILL_UNROLL(16)
+    for (int64_t k = 0; k < vectors; ++k) {
+      T* to = p + (reverse ? vectors - 1 - k : k) * lanes;
+      V value = v[k];
+      if constexpr (reverse) value = hn::Reverse(d, value);
+      if constexpr (sizeof(T) == sizeof(A)) {
+        if (stream) hn::Stream(value, d, reinterpret_cast<A*>(to));
+        else hn::StoreU(value, d, reinterpret_cast<A*>(to));
+      } else {
+        StoreAs(d, value, to);
+      }
+    }
+  }
+
+  /// Scans the group from `carry` (the same in all lanes), which becomes that of the next group.
+  HWY_INLINE void Scan(V& carry) {
+    RILL_UNROLL(16)
+    for (int64_t k = 0; k < vectors; ++k) v[k] = InVector(v[k]);
+    RILL_UNROLL(4)
+    for (int64_t w = 1; w < vectors; w *= 2) {
+      RILL_UNROLL(16)
+      for (int64_t k = 0; k < vectors; ++k) {
+        if (k & w) v[k] = Op::Apply(Last(v[(k & ~(2 * w - 1)) + w - 1]), v[k]);
+      }
+    }
+    const V total = Last(v[vectors - 1]);
+    RILL_UNROLL(16)
+    for (int64_t k = 0; k < vectors; ++k) v[k] = Op::Apply(carry, v[k]);
+    carry = Op::Apply(carry, total);
+  }
+
+ private:
+  using Index = hn::RebindToUnsigned<D>;
+  using I = hn::TFromD<Index>;
+
+  static HWY_INLINE V Last(V v) {
+    if constexpr (lanes == 1) return v;
+    else return hn::TableLookupLanes(v, hn::IndicesFromVec(D(), hn::Set(Index(), lanes - 1)));
+  }
+
+  template <int64_t w>
+  static HWY_INLINE V Level(V v) {
+    const D d;
+    const Index di;
+    const auto lane = hn::Iota(di, 0);
+    // The last of the w lanes before: all bits below w set, bit w clear.
+    const auto from = hn::AndNot(hn::Set(di, static_cast<I>(w)),
+                                 hn::Or(lane, hn::Set(di, static_cast<I>(w - 1))));
+    const auto takes = hn::RebindMask(d, hn::TestBit(lane, hn::Set(di, static_cast<I>(w))));
+    const V before = hn::TableLookupLanes(v, hn::IndicesFromVec(d, from));
+    return hn::IfThenElse(takes, Op::Apply(before, v), v);
+  }
+
+  static HWY_INLINE V InVector(V v) {
+    if constexpr (lanes > 1) v = Level<1>(v);
+    if constexpr (lanes > 2) v = Level<2>(v);
+    if constexpr (lanes > 4) v = Level<4>(v);
+    if constexpr (lanes > 8) v = Level<8>(v);
+    return v;
+  }
+};
+
+/// One column of consecutive elements.
+template <class T, class Op, bool reverse>
+HWY_INLINE void ScanLine(const Job& job) {
+  using Group = ScanGroup<Op>;
+  using A = typename Op::Acc;
+  const typename Group::D d;
+  const T* src = static_cast<const T*>(job.src);
+  T* dst = static_cast<T*>(job.dst);
+  A* carry = static_cast<A*>(job.carry);
+  auto at = [&](int64_t done, int64_t count) {
+    return reverse ? job.rows - done - count : done;
+  };
+  bool aligned = reinterpret_cast<uintptr_t>(dst + at(0, Group::count)) % 64 == 0;
+  const bool stream = job.stream && aligned;
+  auto running = hn::Set(d, *carry);
+  int64_t done = 0;
+  for (; done + Group::count <= job.rows; done += Group::count) {
+    Group group;
+    group.template Load<reverse>(src + at(done, Group::count));
+    group.Scan(running);
+    if (dst != nullptr) group.template Store<reverse>(dst + at(done, Group::count), stream);
+  }
+  if (int64_t rest = job.rows - done; rest > 0) {
+    T values[Group::count];
+    for (T& value : values) value = T(Op::identity);
+    T* first = values + (reverse ? Group::count - rest : 0);
+    std::memcpy(first, src + at(done, rest), rest * sizeof(T));
+    Group group;
+    group.template Load<reverse>(values);
+    group.Scan(running);
+    group.template Store<reverse>(values, false);
+    if (dst != nullptr) std::memcpy(dst + at(done, rest), first, rest * sizeof(T));
+  }
+  *carry = hn::GetLane(running);
+}
+
+/// The elements of `values`, of which the last vector may be cut short, read as accumulators.
+template <class T, class Op>
+HWY_INLINE void ScanRow(const T* src, T* dst, int64_t columns, typename Op::Acc* carry,
+                        bool stream) {
+  using A = typename Op::Acc;
+  const hn::CappedTag<A, 16> d;
+  constexpr int64_t lanes = hn::MaxLanes(d);
+  int64_t j = 0;
+  for (; j + lanes <= columns; j += lanes) {
+    const auto v = Op::Apply(hn::LoadU(d, carry + j), LoadAs(d, src + j));
+    hn::StoreU(v, d, carry + j);
+    if (dst == nullptr) continue;
+    if constexpr (sizeof(T) == sizeof(A)) {
+      if (stream) hn::Stream(v, d, reinterpret_cast<A*>(dst) + j);
+      else hn::StoreU(v, d, reinterpret_cast<A*>(dst) + j);
+    } else {
+      StoreAs(d, v, dst + j);
+    }
+  }
+  if (j < columns) {
+    T values[lanes] = {};
+    std::memcpy(values, src + j, (columns - j) * sizeof(T));
+    const auto v = Op::Apply(hn::LoadU(d, carry + j), LoadAs(d, values));
+    hn::StoreU(v, d, carry + j);
+    if constexpr (sizeof(T) == sizeof(A)) hn::StoreU(v, d, reinterpret_cast<A*>(values));
+    else StoreAs(d, v, values);
+    if (dst != nullptr) std::memcpy(dst + j, values, (columns - j) * sizeof(T));
+  }
+}
+
+template <class T, class Op>
+void RunVectors(const Job& job) {
+  if (job.step == 1) {
+    return job.reverse ? ScanLine<T, Op, true>(job) : ScanLine<T, Op, false>(job);
+  }
+  const T* src = static_cast<const T*>(job.src);
+  T* dst = static_cast<T*>(job.dst);
+  auto* carry = static_cast<typename Op::Acc*>(job.carry);
+  bool aligned = (reinterpret_cast<uintptr_t>(dst) | (job.step * sizeof(T))) % 64 == 0;
+  for (int64_t i = 0; i < job.rows; ++i) {
+    int64_t at = (job.reverse ? job.rows - 1 - i : i) * job.step;
+    ScanRow<T, Op>(src + at, dst == nullptr ? nullptr : dst + at, job.columns, carry,
+                   job.stream && aligned);
+  }
+}
+
+template <class Op>
+void CombineVectors(void* carry, const void* more, int64_t n) {
+  using A = typename Op::Acc;
+  const hn::CappedTag<A, 16> d;
+  auto* to = static_cast<A*>(carry);
+  const auto* from = static_cast<const A*>(more);
+  for (int64_t j = 0; j < n; j += hn::MaxLanes(d)) {  // into the padding
+    hn::StoreU(Op::Apply(hn::LoadU(d, to + j), hn::LoadU(d, from + j)), d, to + j);
+  }
+}
+
+/// One element after the other, for types that have no vectors.
+template <class T, class Op>
+void RunValues(const Job& job) {
+  using A = typename Op::Acc;
+  const T* src = static_cast<const T*>(job.src);
+  T* dst = static_cast<T*>(job.dst);
+  auto* carry = static_cast<A*>(job.carry);
+  for (int64_t i = 0; i < job.rows; ++i) {
+    int64_t at = (job.reverse ? job.rows - 1 - i : i) * job.step;
+    for (int64_t j = 0; j < job.columns; ++j) {
+      carry[j] = Op::Apply(carry[j], static_cast<A>(src[at + j]));
+      if (dst != nullptr) dst[at + j] = static_cast<T>(carry[j]);
+    }
+  }
+}
+
+template <class Op>
+void CombineValues(void* carry, const void* more, int64_t n) {
+  auto* to = static_cast<typename Op::Acc*>(carry);
+  const auto* from = static_cast<const typename Op::Acc*>(more);
+  for (int64_t j = 0; j < n; ++j) to[j] = Op::Apply(to[j], from[j]);
+}
+
+template <class T, class Op, bool vectors>
+Kernel MakeScan() {
+  using A = typename Op::Acc;
+  Kernel kernel{};
+  if constexpr (vectors) {
+    kernel.run = RunVectors<T, Op>;
+    kernel.combine = CombineVectors<Op>;
+  } else {
+    kernel.run = RunValues<T, Op>;
+    kernel.combine = CombineValues<Op>;
+  }
+  kernel.carry_size = sizeof(A);
+  const A carry = Op::identity;
+  const T element = static_cast<T>(carry);
+  std::memcpy(kernel.carry_identity, &carry, sizeof(A));
+  std::memcpy(kernel.element_identity, &element, sizeof(T));
+  return kernel;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace rill
+HWY_AFTER_NAMESPACE();
+
+#endif  // RILL_CPU_SCAN_INL_H

@@ -1,0 +1,143 @@
+#include "rill/cpu/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rill/cpu/softmax.simd.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+
+#include "rill/cpu/half-inl.h"
+#include "rill/cpu/math_exp-inl.h"
+#include "rill/cpu/softmax_kernels.h"
+#include "rill/cpu/unroll.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace rill {
+namespace HWY_NAMESPACE {
+
+using softmax_kernels::Kernel;
+
+/// Rows of elements T, computed in C.
+template <class T, class C>
+struct Softmax {
+  using D = hn::CappedTag<C, 64 / sizeof(C)>;
+  static constexpr int64_t step = hn::MaxLanes(D());
+  static constexpr int64_t lanes = 256 / sizeof(C);  // partial sums, as many on every target
+  static constexpr C infinity = std::numeric_limits<C>::infinity();
+
+  static double RowMax(const void* src, int64_t n) {
+    const T* p = static_cast<const T*>(src);
+    const D d;
+    hn::Vec<D> v[4];
+    for (auto& x : v) x = hn::Set(d, -infinity);
+    int64_t i = 0;
+    for (; i + 4 * step <= n; i += 4 * step) {
+      RILL_UNROLL(4)
+      for (int k = 0; k < 4; ++k) v[k] = hn::Max(v[k], LoadAs(d, p + i + k * step));
+    }
+    for (; i + step <= n; i += step) v[0] = hn::Max(v[0], LoadAs(d, p + i));
+    const auto all = hn::Max(hn::Max(v[0], v[1]), hn::Max(v[2], v[3]));
+    C best = std::max(-infinity, hn::GetLane(hn::MaxOfLanes(d, all)));
+    for (; i < n; ++i) best = std::max(best, static_cast<C>(p[i]));
+    return best;
+  }
+
+  static double ExpSum(const void* src, int64_t n, double max, void* terms) {
+    const T* p = static_cast<const T*>(src);
+    C* out = static_cast<C*>(terms);
+    const D d;
+    const auto shift = hn::Set(d, static_cast<C>(max));
+    HWY_ALIGN C sums[lanes] = {};
+    int64_t i = 0;
+    for (int64_t lane = 0; i + step <= n; i += step, lane = (lane + step) & (lanes - 1)) {
+      const auto v = Exp(d, hn::Sub(LoadAs(d, p + i), shift));
+      if (out != nullptr) hn::StoreU(v, d, out + i);
+      hn::Store(hn::Add(hn::Load(d, sums + lane), v), d, sums + lane);
+    }
+    const int64_t left = n - i;  // less than a vector
+    if (left > 0 && left < step) {
+      HWY_ALIGN C rest[step];
+      std::fill_n(rest, step, -infinity);
+      for (int64_t k = 0; k < left; ++k) rest[k] = static_cast<C>(p[i + k]);
+      hn::Store(Exp(d, hn::Sub(hn::Load(d, rest), shift)), d, rest);
+      const int64_t lane = i & (lanes - 1);
+      for (int64_t k = 0; k < left; ++k) sums[lane + k] += rest[k];
+      if (out != nullptr) std::memcpy(out + i, rest, left * sizeof(C));
+    }
+    // Lanes that a short row left at zero add nothing.
+    int64_t width = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::min(n, lanes))));
+    for (width /= 2; width >= step; width /= 2) {
+      for (int64_t k = 0; k < width; k += step) {
+        hn::Store(hn::Add(hn::Load(d, sums + k), hn::Load(d, sums + width + k)), d, sums + k);
+      }
+    }
+    for (; width > 0; width /= 2) {
+      for (int64_t k = 0; k < width; ++k) sums[k] += sums[k + width];
+    }
+    return sums[0];
+  }
+
+  static void ScalePlain(const C* p, int64_t n, C factor, T* out) {
+    const D d;
+    const auto v = hn::Set(d, factor);
+    const int64_t whole = n - n % step;
+    for (int64_t i = 0; i < whole; i += step) {
+      StoreAs(d, hn::Mul(hn::LoadU(d, p + i), v), out + i);
+    }
+    for (int64_t i = whole; i < n; ++i) out[i] = T(p[i] * factor);
+  }
+
+  static void Scale(const void* terms, int64_t n, double factor, void* dst, bool stream) {
+    const C* p = static_cast<const C*>(terms);
+    T* out = static_cast<T*>(dst);
+    const C by = static_cast<C>(factor);
+    if (!stream) return ScalePlain(p, n, by, out);
+    constexpr int64_t block = 256;
+    const int64_t bytes_to_line = -reinterpret_cast<intptr_t>(out) & 63;
+    int64_t i = std::min<int64_t>(n, bytes_to_line / sizeof(T));
+    ScalePlain(p, i, by, out);
+    alignas(64) T values[block];
+    const hn::CappedTag<uint8_t, 64> d;
+    for (; i + block <= n; i += block) {
+      ScalePlain(p + i, block, by, values);
+      const uint8_t* from = reinterpret_cast<const uint8_t*>(values);
+      uint8_t* to = reinterpret_cast<uint8_t*>(out + i);
+      for (size_t k = 0; k < sizeof(values); k += hn::Lanes(d)) {
+        hn::Stream(hn::Load(d, from + k), d, to + k);
+      }
+    }
+    ScalePlain(p + i, n - i, by, out + i);
+  }
+
+  static Kernel Make() { return {sizeof(C), RowMax, ExpSum, Scale}; }
+};
+
+Kernel FindSoftmax(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::float16: return Softmax<float16, float>::Make();
+    case Dtype::bfloat16: return Softmax<bfloat16, float>::Make();
+    case Dtype::float64: return Softmax<double, double>::Make();
+    default: return Softmax<float, float>::Make();
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace rill
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace rill {
+
+HWY_EXPORT(FindSoftmax);
+
+namespace softmax_kernels {
+
+Kernel find(Dtype dtype) { return HWY_DYNAMIC_DISPATCH(FindSoftmax)(dtype); }
+
+}  // namespace softmax_kernels
+}  // namespace rill
+#endif

@@ -1,0 +1,242 @@
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "rill/cpu/sort_kernels.h"
+#include "rill/cpu/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rill/cpu/sort.simd.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace rill {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using sort_kernels::Partition;
+using sort_kernels::WideRank;
+
+/// A float format as integers of its size; `infinity` is that of its bits.
+template <class I, I infinity>
+struct FloatBits {
+  using Int = I;
+  using U = std::make_unsigned_t<I>;
+  static constexpr I top = std::numeric_limits<I>::max();  // all but the sign
+
+  /// Negative numbers run backwards: their other bits are flipped. The inverse is the same.
+  static HWY_INLINE I Flip(I bits) { return static_cast<I>(bits ^ (bits < 0 ? top : I(0))); }
+  static HWY_INLINE I Key(I bits) {
+    I magnitude = static_cast<I>(bits & top);
+    return Flip(magnitude > infinity ? magnitude : bits);
+  }
+  static HWY_INLINE U Rank(I bits) {
+    I magnitude = static_cast<I>(bits & top);
+    I key = magnitude == 0 ? I(0) : Flip(bits);
+    key = magnitude > infinity ? top : key;
+    return static_cast<U>(key) ^ (U(1) << (sizeof(U) * 8 - 1));
+  }
+};
+using Float16 = FloatBits<int16_t, 0x7c00>;
+using BFloat16 = FloatBits<int16_t, 0x7f80>;
+using Float32 = FloatBits<int32_t, 0x7f800000>;
+using Float64 = FloatBits<int64_t, 0x7ff0000000000000>;
+
+template <class I>
+struct IntegerBits {
+  using Int = I;
+  using U = std::make_unsigned_t<I>;
+  static HWY_INLINE U Rank(I value) {
+    return std::is_signed_v<I> ? static_cast<U>(value) ^ (U(1) << (sizeof(U) * 8 - 1))
+                               : static_cast<U>(value);
+  }
+};
+
+template <class F>
+void FloatKeys(const void* src, int64_t n, void* keys) {
+  using I = typename F::Int;
+  const I* from = static_cast<const I*>(src);
+  I* to = static_cast<I*>(keys);
+  for (int64_t i = 0; i < n; ++i) to[i] = F::Key(from[i]);
+}
+
+template <class F>
+void FlipKeys(void* keys, int64_t n) {
+  auto* p = static_cast<typename F::Int*>(keys);
+  for (int64_t i = 0; i < n; ++i) p[i] = F::Flip(p[i]);
+}
+
+void ToKeys(Dtype dtype, const void* src, int64_t n, void* keys) {
+  switch (dtype) {
+    case Dtype::float16: return FloatKeys<Float16>(src, n, keys);
+    case Dtype::bfloat16: return FloatKeys<BFloat16>(src, n, keys);
+    case Dtype::float32: return FloatKeys<Float32>(src, n, keys);
+    case Dtype::float64: return FloatKeys<Float64>(src, n, keys);
+    default:
+      if (keys != src) std::memcpy(keys, src, n * size_of(dtype));
+  }
+}
+
+void FromKeys(Dtype dtype, void* keys, int64_t n) {
+  if (!is_floating(dtype)) return;
+  switch (size_of(dtype)) {
+    case 2: return FlipKeys<Float16>(keys, n);
+    case 4: return FlipKeys<Float32>(keys, n);
+    default: return FlipKeys<Float64>(keys, n);
+  }
+}
+
+template <class F>
+void NarrowRanks(const void* src, int64_t n, uint32_t first, uint64_t* HWY_RESTRICT ranks) {
+  const auto* from = static_cast<const typename F::Int*>(src);
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t index = first + static_cast<uint32_t>(i);
+    ranks[i] = uint64_t{F::Rank(from[i])} << 32 | index;
+  }
+}
+
+template <class F>
+void WideRanks(const void* src, int64_t n, uint32_t first, WideRank* HWY_RESTRICT ranks) {
+  const auto* from = static_cast<const typename F::Int*>(src);
+  for (int64_t i = 0; i < n; ++i) {
+    ranks[i] = {first + static_cast<uint64_t>(i), F::Rank(from[i])};
+  }
+}
+
+void ToNarrowRanks(Dtype dtype, const void* src, int64_t n, uint32_t first, uint64_t* ranks) {
+  switch (dtype) {
+    case Dtype::bool_:
+    case Dtype::uint8: return NarrowRanks<IntegerBits<uint8_t>>(src, n, first, ranks);
+    case Dtype::uint16: return NarrowRanks<IntegerBits<uint16_t>>(src, n, first, ranks);
+    case Dtype::uint32: return NarrowRanks<IntegerBits<uint32_t>>(src, n, first, ranks);
+    case Dtype::int8: return NarrowRanks<IntegerBits<int8_t>>(src, n, first, ranks);
+    case Dtype::int16: return NarrowRanks<IntegerBits<int16_t>>(src, n, first, ranks);
+    case Dtype::int32: return NarrowRanks<IntegerBits<int32_t>>(src, n, first, ranks);
+    case Dtype::float16: return NarrowRanks<Float16>(src, n, first, ranks);
+    case Dtype::bfloat16: return NarrowRanks<BFloat16>(src, n, first, ranks);
+    default: return NarrowRanks<Float32>(src, n, first, ranks);
+  }
+}
+
+void ToWideRanks(Dtype dtype, const void* src, int64_t n, uint32_t first, WideRank* ranks) {
+  switch (dtype) {
+    case Dtype::uint64: return WideRanks<IntegerBits<uint64_t>>(src, n, first, ranks);
+    case Dtype::int64: return WideRanks<IntegerBits<int64_t>>(src, n, first, ranks);
+    default: return WideRanks<Float64>(src, n, first, ranks);
+  }
+}
+
+template <class T>
+void Count(const void* keys, int64_t n, const void* pivots, int buckets, int64_t* counts) {
+  const hn::ScalableTag<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const T* p = static_cast<const T*>(keys);
+  const T* pivot = static_cast<const T*>(pivots);
+  int64_t below_before = 0;
+  for (int b = 0; b < buckets; ++b) {
+    int64_t below = n;  // keys below the end of bucket b
+    if (b + 1 < buckets) {
+      below = 0;
+      const auto limit = hn::Set(d, pivot[b]);
+      int64_t i = 0;
+      for (; i + lanes <= n; i += lanes) {
+        below += static_cast<int64_t>(hn::CountTrue(d, hn::Lt(hn::LoadU(d, p + i), limit)));
+      }
+      for (; i < n; ++i) below += p[i] < pivot[b];
+    }
+    counts[b] += below - below_before;
+    below_before = below;
+  }
+}
+
+/// Room in which the keys of each bucket gather before they go out: a store of a whole vector
+/// never touches what lies behind a bucket.
+template <class T>
+struct Outbox {
+  static constexpr int64_t room = 512;
+  alignas(64) T keys[room + 64 / sizeof(T)];
+  int64_t count = 0;
+
+  HWY_INLINE void Flush(T*& to) {
+    std::memcpy(to, keys, count * sizeof(T));
+    to += count;
+    count = 0;
+  }
+};
+
+template <class T>
+void Split(const void* keys, int64_t n, const void* pivots, int buckets, void** to) {
+  const hn::CappedTag<T, 64 / sizeof(T)> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const T* p = static_cast<const T*>(keys);
+  const T* pivot = static_cast<const T*>(pivots);
+  auto** out = reinterpret_cast<T**>(to);
+  Outbox<T> boxes[sort_kernels::most_buckets];
+  auto put = [&](int b, hn::Vec<decltype(d)> v, hn::Mask<decltype(d)> mask) HWY_ATTR {
+    Outbox<T>& box = boxes[b];
+    if (box.count + lanes > Outbox<T>::room) box.Flush(out[b]);
+    hn::StoreU(hn::Compress(v, mask), d, box.keys + box.count);
+    box.count += static_cast<int64_t>(hn::CountTrue(d, mask));
+  };
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto v = hn::LoadU(d, p + i);
+    auto below_before = hn::FirstN(d, 0);
+    for (int b = 0; b + 1 < buckets; ++b) {
+      const auto below = hn::Lt(v, hn::Set(d, pivot[b]));
+      put(b, v, hn::AndNot(below_before, below));
+      below_before = below;
+    }
+    put(buckets - 1, v, hn::Not(below_before));
+  }
+  for (int b = 0; b < buckets; ++b) boxes[b].Flush(out[b]);
+  for (; i < n; ++i) {
+    int b = 0;
+    while (b + 1 < buckets && !(p[i] < pivot[b])) ++b;
+    *out[b]++ = p[i];
+  }
+}
+
+Partition FindPartition(Dtype key) {
+  switch (key) {
+    case Dtype::int32: return {Count<int32_t>, Split<int32_t>};
+    case Dtype::uint32: return {Count<uint32_t>, Split<uint32_t>};
+    case Dtype::int64: return {Count<int64_t>, Split<int64_t>};
+    default: return {Count<uint64_t>, Split<uint64_t>};
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace rill
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace rill {
+
+HWY_EXPORT(ToKeys);
+HWY_EXPORT(FromKeys);
+HWY_EXPORT(ToNarrowRanks);
+HWY_EXPORT(ToWideRanks);
+HWY_EXPORT(FindPartition);
+
+namespace sort_kernels {
+
+void to_keys(Dtype dtype, const void* src, int64_t n, void* keys) {
+  HWY_DYNAMIC_DISPATCH(ToKeys)(dtype, src, n, keys);
+}
+void from_keys(Dtype dtype, void* keys, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(FromKeys)(dtype, keys, n);
+}
+void to_ranks(Dtype dtype, const void* src, int64_t n, uint32_t first, uint64_t* ranks) {
+  HWY_DYNAMIC_DISPATCH(ToNarrowRanks)(dtype, src, n, first, ranks);
+}
+void to_ranks(Dtype dtype, const void* src, int64_t n, uint32_t first, WideRank* ranks) {
+  HWY_DYNAMIC_DISPATCH(ToWideRanks)(dtype, src, n, first, ranks);
+}
+Partition find_partition(Dtype key) { return HWY_DYNAMIC_DISPATCH(FindPartition)(key); }
+
+}  // namespace sort_kernels
+}  // namespace rill
+#endif

@@ -1,0 +1,76 @@
+// Loops over tiles for scalar expressions, which the compiler vectorizes for each target.
+
+#if defined(RILL_CPU_TILE_LOOPS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RILL_CPU_TILE_LOOPS_INL_H_
+#undef RILL_CPU_TILE_LOOPS_INL_H_
+#else
+#define RILL_CPU_TILE_LOOPS_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <type_traits>
+
+#include "rill/cpu/scalar_math.h"
+#include "rill/cpu/tile_kernels.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace rill {
+namespace HWY_NAMESPACE {
+
+/// The rows as types: Op::value is the expression of the table, for any T.
+#define UNARY(name, domain, expression, tangent, doc)                        \
+  struct name##_row {                                                        \
+    template <class T>                                                       \
+    static HWY_INLINE auto value([[maybe_unused]] T x) {                     \
+      using namespace rill::scalar;                                          \
+      return expression;                                                     \
+    }                                                                        \
+  };
+#define MEASURE UNARY
+#define TEST(name, domain, expression, doc) UNARY(name, domain, expression, none, doc)
+#define BINARY(name, domain, expression, tangent_a, tangent_b, doc)          \
+  struct name##_row {                                                        \
+    template <class T>                                                       \
+    static HWY_INLINE auto value(T a, T b) {                                 \
+      using namespace rill::scalar;                                          \
+      return expression;                                                     \
+    }                                                                        \
+  };
+#define COMPARE(name, domain, expression, doc) BINARY(name, domain, expression, none, none, doc)
+#include "rill/ops/elementwise.def"
+#undef UNARY
+#undef MEASURE
+#undef TEST
+#undef BINARY
+#undef COMPARE
+
+template <class Op, class T, class R>
+void unary_loop(void* dst, const void* a, const void*, const void*, int64_t n) {
+  auto* out = static_cast<R*>(dst);
+  const auto* x = static_cast<const T*>(a);
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<R>(Op::value(x[i]));
+}
+
+template <class Op, class T, class R>
+void binary_loop(void* dst, const void* a, const void* b, const void*, int64_t n) {
+  auto* out = static_cast<R*>(dst);
+  const auto* x = static_cast<const T*>(a);
+  const auto* y = static_cast<const T*>(b);
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<R>(Op::value(x[i], y[i]));
+}
+
+/// Puts the loops of a row into the table, if its domain holds the dtype of T.
+template <class Op, class T, class R, bool binary>
+void add_loop(TileKernels& kernels, Row row, Dtype dtype) {
+  kernels.rows[static_cast<int>(row)][static_cast<int>(dtype)] = [] {
+    if constexpr (binary) return TileKernel{binary_loop<Op, T, R>};
+    else return TileKernel{unary_loop<Op, T, R>};
+  }();
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace rill
+HWY_AFTER_NAMESPACE();
+
+#endif

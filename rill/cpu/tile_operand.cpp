@@ -1,0 +1,110 @@
+#include "rill/cpu/tile_operand.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace rill {
+
+namespace {
+
+/// Merges axes that one stride walks through; drops axes of size 1.
+void collapse(Shape& shape, Strides& strides) {
+  Shape sizes;
+  Strides steps;
+  for (int i = 0; i < shape.ssize(); ++i) {
+    if (shape[i] == 1) continue;
+    if (!sizes.empty() && steps.back() == strides[i] * shape[i]) {
+      sizes.back() *= shape[i];
+      steps.back() = strides[i];
+    } else {
+      sizes.push_back(shape[i]);
+      steps.push_back(strides[i]);
+    }
+  }
+  if (sizes.empty()) {
+    sizes.push_back(1);
+    steps.push_back(0);
+  }
+  shape = std::move(sizes);
+  strides = std::move(steps);
+}
+
+template <class Item>
+void gather_run(void* dst, const char* src, int64_t stride, int64_t count) {
+  auto* out = static_cast<Item*>(dst);
+  const auto* in = reinterpret_cast<const Item*>(src);
+  if (stride == 0) {
+    std::fill_n(out, count, *in);
+  } else {
+    for (int64_t i = 0; i < count; ++i) out[i] = in[i * stride];
+  }
+}
+
+void gather_run(int item, void* dst, const char* src, int64_t stride, int64_t count) {
+  if (stride == 1) {
+    std::memcpy(dst, src, static_cast<size_t>(count * item));
+    return;
+  }
+  switch (item) {
+    case 1: return gather_run<uint8_t>(dst, src, stride, count);
+    case 2: return gather_run<uint16_t>(dst, src, stride, count);
+    case 4: return gather_run<uint32_t>(dst, src, stride, count);
+    default: return gather_run<uint64_t>(dst, src, stride, count);
+  }
+}
+
+}  // namespace
+
+TileOperand::TileOperand(const Output& array, const Shape& shape, bool linear, TileKernel widen)
+    : item_(size_of(array.dtype)), data_(array.data), widen_(widen) {
+  if (linear) return;
+  shape_ = shape;
+  strides_ = broadcast_strides(array.shape, array.strides, shape);
+  collapse(shape_, strides_);
+  if (shape_.size() == 1 && strides_[0] == 0) kind_ = Kind::scalar;
+  else if (shape_.size() > 1 || strides_[0] != 1) kind_ = Kind::strided;
+}
+
+void TileOperand::splat(void* slot, void* raw, int64_t tile) const {
+  gather_run(item_, widen_ ? raw : slot, data_, 0, tile);
+  if (widen_) widen_(slot, raw, nullptr, nullptr, tile);
+}
+
+const void* TileOperand::fetch(int64_t begin, int64_t count, void* slot, void* raw) const {
+  if (kind_ == Kind::scalar) return slot;
+  const void* stored = kind_ == Kind::linear ? data_ + begin * item_
+                                             : fetch_strided(begin, count, widen_ ? raw : slot);
+  if (!widen_) return stored;
+  widen_(slot, stored, nullptr, nullptr, count);
+  return slot;
+}
+
+const void* TileOperand::fetch_strided(int64_t begin, int64_t count, void* slot) const {
+  const int last = shape_.ssize() - 1;
+  Shape index(shape_.size(), 0);
+  const char* row = data_;  // the element whose last index is 0
+  int64_t rest = begin;
+  for (int axis = last; axis >= 0; --axis) {
+    index[axis] = rest % shape_[axis];
+    rest /= shape_[axis];
+    if (axis != last) row += index[axis] * strides_[axis] * item_;
+  }
+  auto* out = static_cast<char*>(slot);
+  for (int64_t done = 0;;) {
+    int64_t run = std::min(count - done, shape_[last] - index[last]);
+    const char* from = row + index[last] * strides_[last] * item_;
+    if (run == count && strides_[last] == 1) return from;
+    gather_run(item_, out + done * item_, from, strides_[last], run);
+    done += run;
+    if (done == count) return slot;
+    index[last] = 0;
+    for (int axis = last - 1; axis >= 0; --axis) {
+      row += strides_[axis] * item_;
+      if (++index[axis] < shape_[axis]) break;
+      row -= strides_[axis] * shape_[axis] * item_;
+      index[axis] = 0;
+    }
+  }
+}
+
+}  // namespace rill

@@ -1,0 +1,41 @@
+// Reading one operand of a fused program, a tile at a time.
+#pragma once
+
+#include "rill/cpu/tile_kernels.h"
+#include "rill/graph/array.h"
+
+namespace rill {
+
+/// An array seen as the linear sequence of a (broadcast) shape. A tile of it is either memory that
+/// is there already, or is gathered into a slot.
+class TileOperand {
+ public:
+  TileOperand() = default;
+  /// `linear`: the elements lie in memory in the order in which the program walks.
+  TileOperand(const Output& array, const Shape& shape, bool linear, TileKernel widen);
+
+  /// One value for all elements: the slot holds it `tile` times, from the start.
+  bool is_scalar() const { return kind_ == Kind::scalar; }
+  /// Whether tiles come straight from memory.
+  bool needs_slot() const { return kind_ != Kind::linear || widen_ != nullptr; }
+
+  /// Fills the whole slot of a scalar.
+  void splat(void* slot, void* raw, int64_t tile) const;
+  /// Elements [begin, begin + count): in memory, or in `slot`. `raw` is room for `count` elements
+  /// as they are stored.
+  const void* fetch(int64_t begin, int64_t count, void* slot, void* raw) const;
+
+ private:
+  enum class Kind : uint8_t { linear, scalar, strided };
+
+  const void* fetch_strided(int64_t begin, int64_t count, void* slot) const;
+
+  Kind kind_ = Kind::linear;
+  int item_ = 0;
+  const char* data_ = nullptr;
+  TileKernel widen_ = nullptr;  // half to float32
+  Shape shape_;                 // collapsed
+  Strides strides_;
+};
+
+}  // namespace rill

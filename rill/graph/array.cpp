@@ -1,0 +1,137 @@
+#include "rill/graph/array.h"
+
+#include <cstring>
+
+#include "rill/graph/op.h"
+#include "rill/graph/tracing.h"
+
+namespace rill {
+
+namespace {
+
+const OpInfo constant_op{.name = "constant"};
+
+std::atomic<int64_t> node_count{0};
+
+template <class T>
+Node* scalar_node(T value) {
+  auto* node = new Node(constant_op, Stream{}, {});
+  node->set_outputs(dtype_of<T>(), Shape{});
+  Output& out = node->output(0);
+  std::memcpy(out.scalar, &value, sizeof(T));
+  out.data = out.scalar;
+  out.row_major = true;
+  node->set_state(NodeState::done);
+  return node;
+}
+
+Node* scalar_node(double value, Dtype dtype) {
+  return visit_type(dtype, [&]<class T>(type_tag<T>) {
+    if constexpr (std::is_same_v<T, complex64>) return scalar_node(T(static_cast<float>(value), 0));
+    else if constexpr (sizeof(T) == 2 && is_inexact(dtype_of<T>()))
+      return scalar_node(T(static_cast<float>(value)));
+    else return scalar_node(static_cast<T>(value));
+  });
+}
+
+}  // namespace
+
+Output::Output(Dtype type, Shape extent)
+    : dtype(type), shape(std::move(extent)), size(element_count(shape)) {}
+
+void Output::place(Ref<Buffer> block) {
+  strides = row_major_strides(shape);
+  row_major = true;
+  data = static_cast<char*>(block->data());
+  buffer = std::move(block);
+}
+
+void Output::place_view(const Output& source, Strides view_strides, int64_t offset) {
+  row_major = is_row_major(shape, view_strides);
+  strides = std::move(view_strides);
+  if (source.buffer) {
+    buffer = source.buffer;
+    data = source.data + offset * size_of(dtype);
+  } else {  // a scalar travels by value
+    std::memcpy(scalar, source.scalar, sizeof(scalar));
+    data = scalar;
+  }
+}
+
+Array::Array(bool value) : node_(scalar_node(value)) {}
+Array::Array(int value) : node_(scalar_node(int32_t{value})) {}
+Array::Array(int64_t value) : node_(scalar_node(value)) {}
+Array::Array(float value) : node_(scalar_node(value)) {}
+Array::Array(complex64 value) : node_(scalar_node(value)) {}
+Array::Array(double value, Dtype dtype) : node_(scalar_node(value, dtype)) {}
+
+int64_t Array::shape(int axis) const { return shape()[axis < 0 ? axis + ndim() : axis]; }
+
+Node::Node(const OpInfo& operation, Stream where, Inputs operands, Attrs attributes)
+    : op(operation),
+      stream(where),
+      attrs(std::move(attributes)),
+      inputs(std::move(operands)) {
+  for (const Array& input : inputs) {
+    uint32_t outer = input.node().trace;
+    if (outer != 0 && (trace == 0 || outer < trace)) trace = outer;
+  }
+  node_count.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Node::set_outputs(std::vector<Output> outputs) {
+  RILL_ASSERT(!outputs.empty());
+  first_ = std::move(outputs.front());
+  if (outputs.size() == 1) return;
+  outputs.erase(outputs.begin());
+  rest_ = std::make_unique<std::vector<Output>>(std::move(outputs));
+}
+
+void Node::release(Node* node) {
+  if (node->refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  // Freeing a node drops its inputs, which may free their nodes, and so on: a list, no recursion.
+  static thread_local constinit Node* dying = nullptr;
+  static thread_local constinit bool busy = false;
+  node->visit = reinterpret_cast<uintptr_t>(dying);
+  dying = node;
+  if (busy) return;
+  busy = true;
+  while (dying != nullptr) {
+    Node* next = dying;
+    dying = reinterpret_cast<Node*>(next->visit);
+    node_count.fetch_sub(1, std::memory_order_relaxed);
+    delete next;
+  }
+  busy = false;
+}
+
+int64_t live_nodes() { return node_count.load(std::memory_order_relaxed); }
+
+Array make_array(const OpInfo& op, Stream stream, Dtype dtype, Shape shape, Inputs inputs,
+                 Attrs attrs) {
+  auto* node = new Node(op, stream, std::move(inputs), std::move(attrs));
+  Array array = Array::adopt(node);
+  node->set_outputs(dtype, std::move(shape));
+  return array;
+}
+
+Arrays make_arrays(const OpInfo& op, Stream stream, std::vector<Output> outputs, Inputs inputs,
+                   Attrs attrs) {
+  auto* node = new Node(op, stream, std::move(inputs), std::move(attrs));
+  auto count = static_cast<uint32_t>(outputs.size());
+  Arrays arrays{Array::adopt(node)};
+  node->set_outputs(std::move(outputs));
+  for (uint32_t i = 1; i < count; ++i) arrays.push_back(Array::of(*node, i));
+  return arrays;
+}
+
+Array make_computed(Dtype dtype, Shape shape, Ref<Buffer> buffer) {
+  auto* node = new Node(constant_op, Stream{}, {});
+  Array array = Array::adopt(node);
+  node->set_outputs(dtype, std::move(shape));
+  node->output(0).place(std::move(buffer));
+  node->set_state(NodeState::done);
+  return array;
+}
+
+}  // namespace rill

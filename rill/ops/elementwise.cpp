@@ -1,0 +1,267 @@
+#include "rill/ops/elementwise.h"
+
+#include <array>
+#include <cmath>
+
+#include "rill/ops/derivatives.h"
+#include "rill/ops/reduce.h"
+#include "rill/ops/shape.h"
+
+namespace rill {
+
+namespace {
+
+/// The derivative of a row by one operand: linear in the tangent `g`. `b` and `x` are empty where
+/// the row has none.
+using Tangent = Array (*)(const Array& g, const Array& a, const Array& b, const Array& out);
+
+const Array none;
+
+/// d/db of a^b, taken as zero where a <= 0 (there a^b has no derivative by b).
+Array power_tangent(const Array& g, const Array& a, const Array& out) {
+  Array positive = a > Array(0.0, a.dtype());
+  Array safe = where(positive, a, Array(1.0, a.dtype()));
+  return where(positive, g * out * log(safe), Array(0.0, g.dtype()));
+}
+
+struct Derivatives {
+  Tangent a = nullptr;
+  Tangent b = nullptr;
+};
+
+#define TANGENT(names, expression)                                                          \
+  [](const Array& g, [[maybe_unused]] const Array& a, [[maybe_unused]] const Array& b,      \
+     [[maybe_unused]] const Array& out) -> Array {                                          \
+    names return expression;                                                                \
+  }
+#define X_IS_A [[maybe_unused]] const Array& x = a; static_cast<void>(g);
+#define ONLY_G static_cast<void>(g);
+
+constexpr Derivatives derivatives[] = {
+#define UNARY(name, domain, value, tangent, doc) {TANGENT(X_IS_A, tangent), nullptr},
+#define MEASURE UNARY
+#define TEST(name, domain, value, doc) {},
+#define BINARY(name, domain, value, tangent_a, tangent_b, doc) \
+  {TANGENT(ONLY_G, tangent_a), TANGENT(ONLY_G, tangent_b)},
+#define COMPARE(name, domain, value, doc) {},
+#include "rill/ops/elementwise.def"
+#undef UNARY
+#undef MEASURE
+#undef TEST
+#undef BINARY
+#undef COMPARE
+};
+
+constexpr bool differs_from_none(std::string_view text) { return text != "none"; }
+
+constexpr RowInfo rows[] = {
+#define UNARY(name, domain, value, tangent, doc) \
+  {#name, RowKind::unary, Domain::domain, #value, doc, differs_from_none(#tangent)},
+#define MEASURE(name, domain, value, tangent, doc) \
+  {#name, RowKind::measure, Domain::domain, #value, doc, differs_from_none(#tangent)},
+#define TEST(name, domain, value, doc) \
+  {#name, RowKind::test, Domain::domain, #value, doc, false},
+#define BINARY(name, domain, value, tangent_a, tangent_b, doc) \
+  {#name, RowKind::binary, Domain::domain, #value, doc, differs_from_none(#tangent_a)},
+#define COMPARE(name, domain, value, doc) \
+  {#name, RowKind::compare, Domain::domain, #value, doc, false},
+#include "rill/ops/elementwise.def"
+#undef UNARY
+#undef MEASURE
+#undef TEST
+#undef BINARY
+#undef COMPARE
+    {"astype", RowKind::cast, Domain::all, "", "The same values in another dtype.", true},
+    {"where", RowKind::select, Domain::all, "", "a where the condition holds, else b.", true},
+};
+static_assert(std::size(rows) == row_count);
+static_assert(std::size(derivatives) == row_count - 2);
+
+const Derivatives& derivatives_of(const OpInfo& op) { return derivatives[static_cast<int>(op.row)]; }
+
+/// Applies the derivative by operand `i`, on arrays of the shape of the output.
+Array tangent_by(const OpInfo& op, size_t i, const Array& g, const Inputs& in, const Array& out) {
+  const Derivatives& rule = derivatives_of(op);
+  Tangent tangent = i == 0 ? rule.a : rule.b;
+  return tangent == nullptr ? Array() : tangent(g, in[0], in.size() > 1 ? in[1] : none, out);
+}
+
+/// Reverse mode of a holomorphic function: conj(f'(z)) times the cotangent.
+Array cotangent_by(const OpInfo& op, size_t i, const Array& g, const Inputs& in, const Array& out) {
+  if (!is_complex(in[i].dtype())) return tangent_by(op, i, g, in, out);
+  if (op.row == Row::abs) return g * sign(in[i]);
+  if (op.row == Row::imag) return multiply(g, Array(complex64(0, 1)));
+  Array result = tangent_by(op, i, conjugate(g), in, out);
+  return result ? conjugate(result) : result;
+}
+
+Arrays elementwise_vjp(const OpInfo& op, const VjpArgs& args) {
+  Arrays result(args.inputs.size());
+  for (size_t i = 0; i < args.inputs.size(); ++i) {
+    if (!args.wanted[i]) continue;
+    const Array& input = args.inputs[i];
+    Array g = cotangent_by(op, i, args.cotangents[0], args.inputs, args.outputs[0]);
+    if (g) result[i] = astype(sum_to(g, input.shape()), input.dtype());
+  }
+  return result;
+}
+
+Arrays elementwise_jvp(const OpInfo& op, const JvpArgs& args) {
+  Array total;
+  for (size_t i = 0; i < args.inputs.size(); ++i) {
+    if (!args.tangents[i]) continue;
+    Array t = tangent_by(op, i, args.tangents[i], args.inputs, args.outputs[0]);
+    if (!t) continue;
+    t = broadcast_to(t, args.outputs[0].shape());
+    total = total ? total + t : t;
+  }
+  return {total};
+}
+
+/// Rules are plain functions of their arguments, so each row needs its own.
+template <size_t I>
+Arrays row_vjp(const VjpArgs& args);
+template <size_t I>
+Arrays row_jvp(const JvpArgs& args);
+
+Arrays cast_vjp(const VjpArgs& args) {
+  const Array& g = args.cotangents[0];
+  Dtype dtype = args.inputs[0].dtype();
+  return {astype(is_complex(g.dtype()) && !is_complex(dtype) ? real(g) : g, dtype)};
+}
+Arrays cast_jvp(const JvpArgs& args) {
+  return {astype(args.tangents[0], args.outputs[0].dtype())};
+}
+
+Arrays select_vjp(const VjpArgs& args) {
+  const Array& condition = args.inputs[0];
+  const Array& g = args.cotangents[0];
+  Array zero(0.0, g.dtype());
+  Arrays result(3);
+  if (args.wanted[1]) result[1] = sum_to(where(condition, g, zero), args.inputs[1].shape());
+  if (args.wanted[2]) result[2] = sum_to(where(condition, zero, g), args.inputs[2].shape());
+  return result;
+}
+Arrays select_jvp(const JvpArgs& args) {
+  Array zero(0.0, args.outputs[0].dtype());
+  auto tangent = [&](size_t i) { return args.tangents[i] ? args.tangents[i] : zero; };
+  if (!args.tangents[1] && !args.tangents[2]) return {Array()};
+  Array t = where(args.inputs[0], tangent(1), tangent(2));
+  return {broadcast_to(t, args.outputs[0].shape())};
+}
+
+template <size_t I>
+constexpr OpInfo row_op() {
+  constexpr Row row{I};
+  if constexpr (row == Row::cast) return {.name = "astype", .vjp = cast_vjp, .jvp = cast_jvp, .row = row};
+  else if constexpr (row == Row::select)
+    return {.name = "where", .vjp = select_vjp, .jvp = select_jvp, .row = row};
+  else if constexpr (rows[I].differentiable)
+    return {.name = rows[I].name, .vjp = row_vjp<I>, .jvp = row_jvp<I>, .row = row};
+  else return {.name = rows[I].name, .vjp = no_gradient, .jvp = no_tangent, .row = row};
+}
+
+template <size_t... I>
+constexpr std::array<OpInfo, sizeof...(I)> all_row_ops(std::index_sequence<I...>) {
+  return {row_op<I>()...};
+}
+
+constinit const std::array<OpInfo, row_count> ops =
+    all_row_ops(std::make_index_sequence<row_count>{});
+
+template <size_t I>
+Arrays row_vjp(const VjpArgs& args) {
+  return elementwise_vjp(ops[I], args);
+}
+template <size_t I>
+Arrays row_jvp(const JvpArgs& args) {
+  return elementwise_jvp(ops[I], args);
+}
+
+/// Rows that leave values of this dtype as they are.
+bool is_identity(Row row, Dtype dtype) {
+  switch (row) {
+    case Row::ceil:
+    case Row::floor:
+    case Row::trunc:
+    case Row::rint: return !is_inexact(dtype);
+    case Row::conjugate:
+    case Row::real: return !is_complex(dtype);
+    case Row::abs: return is_unsigned(dtype) || dtype == Dtype::bool_;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+std::span<const RowInfo> elementwise_rows() { return {rows, std::size_t{row_count} - 2}; }
+const RowInfo& info(Row row) { return rows[static_cast<int>(row)]; }
+const OpInfo& op_of(Row row) { return ops[static_cast<int>(row)]; }
+
+Dtype compute_dtype(Row row, Dtype dtype) {
+  const RowInfo& r = info(row);
+  if (r.domain == Domain::floats || r.domain == Domain::inexact) dtype = to_inexact(dtype);
+  if (r.domain == Domain::integers && dtype == Dtype::bool_) dtype = Dtype::uint8;
+  require(contains(r.domain, dtype), "[{}] is not defined for {}", r.name, name_of(dtype));
+  return dtype;
+}
+
+Array elementwise(Row row, const Array& x, StreamOrDevice s) {
+  Dtype compute = compute_dtype(row, x.dtype());
+  if (is_identity(row, compute)) return astype(x, compute, s);
+  Stream stream = to_stream(s);
+  return make_array(op_of(row), stream, result_dtype(info(row).kind, compute), x.shape(),
+                    {astype(x, compute, stream)});
+}
+
+Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s) {
+  Stream stream = to_stream(s);
+  Dtype compute = compute_dtype(row, promote(a.dtype(), b.dtype()));
+  const RowInfo& r = info(row);
+  return make_array(op_of(row), stream, result_dtype(r.kind, compute),
+                    broadcast_shapes(r.name, a.shape(), b.shape()),
+                    {astype(a, compute, stream), astype(b, compute, stream)});
+}
+
+#define UNARY(name, ...) \
+  Array name(const Array& x, StreamOrDevice s) { return elementwise(Row::name, x, s); }
+#define MEASURE UNARY
+#define TEST UNARY
+#define BINARY(name, ...)                                         \
+  Array name(const Array& a, const Array& b, StreamOrDevice s) {  \
+    return elementwise(Row::name, a, b, s);                       \
+  }
+#define COMPARE BINARY
+#include "rill/ops/elementwise.def"
+#undef UNARY
+#undef MEASURE
+#undef TEST
+#undef BINARY
+#undef COMPARE
+
+Array floored_quotient(const Array& a, const Array& b, StreamOrDevice s) {
+  if (is_inexact(promote(a.dtype(), b.dtype()))) return floor_divide(a, b, s);
+  return floor_divide(subtract(a, remainder(a, b, s), s), b, s);
+}
+
+Array where(const Array& condition, const Array& a, const Array& b, StreamOrDevice s) {
+  Stream stream = to_stream(s);
+  Dtype dtype = promote(a.dtype(), b.dtype());
+  Shape shape = broadcast_shapes("where", broadcast_shapes("where", a.shape(), b.shape()),
+                                 condition.shape());
+  return make_array(op_of(Row::select), stream, dtype, std::move(shape),
+                    {astype(condition, Dtype::bool_, stream), astype(a, dtype, stream),
+                     astype(b, dtype, stream)});
+}
+
+Array astype(const Array& x, Dtype dtype, StreamOrDevice s) {
+  if (x.dtype() == dtype) return x;
+  return make_array(op_of(Row::cast), to_stream(s), dtype, x.shape(), {x});
+}
+
+Array weak(double value, const Array& beside) {
+  bool fits = is_inexact(beside.dtype()) || value == std::floor(value);
+  return Array(value, fits ? beside.dtype() : Dtype::float32);
+}
+
+}  // namespace rill

@@ -1,0 +1,44 @@
+#include "rill/ops/sort.h"
+
+#include "rill/ops/derivatives.h"
+#include "rill/ops/index.h"
+#include "rill/ops/shape.h"
+
+namespace rill {
+
+namespace {
+
+Arrays sort_vjp(const VjpArgs& args) {
+  int axis = args.attrs.as<SortAttrs>().axis;
+  const Array& g = args.cotangents[0];
+  Array order = argsort(args.inputs[0], axis);
+  return {scatter_along_axis(ScatterMode::set, g, order, g, axis)};
+}
+Arrays sort_jvp(const JvpArgs& args) {
+  int axis = args.attrs.as<SortAttrs>().axis;
+  return {take_along_axis(args.tangents[0], argsort(args.inputs[0], axis), axis)};
+}
+
+Array sorted(const OpInfo& op, const Array& x, Dtype dtype, std::optional<int> axis,
+             StreamOrDevice s) {
+  Stream stream = to_stream(s);
+  if (axis) normalize_axis(op.name, *axis, std::max(x.ndim(), 1));
+  Array source = axis && x.ndim() > 0 ? x : reshape(x, {-1}, stream);
+  int along = axis && x.ndim() > 0 ? normalize_axis(op.name, *axis, x.ndim()) : 0;
+  Array result = make_array(op, stream, dtype, source.shape(), {source}, SortAttrs{along});
+  return axis && x.ndim() == 0 ? reshape(result, {}, stream) : result;
+}
+
+}  // namespace
+
+const OpInfo sort_op{.name = "sort", .vjp = sort_vjp, .jvp = sort_jvp};
+const OpInfo argsort_op{.name = "argsort", .vjp = no_gradient, .jvp = no_tangent};
+
+Array sort(const Array& x, std::optional<int> axis, StreamOrDevice s) {
+  return sorted(sort_op, x, x.dtype(), axis, s);
+}
+Array argsort(const Array& x, std::optional<int> axis, StreamOrDevice s) {
+  return sorted(argsort_op, x, Dtype::uint32, axis, s);
+}
+
+}  // namespace rill

@@ -1,0 +1,23 @@
+// The public C++ API in one include.
+#pragma once
+
+#include "rill/base/device.h"
+#include "rill/base/dtype.h"
+#include "rill/base/shape.h"
+#include "rill/graph/array.h"
+#include "rill/graph/context.h"
+#include "rill/graph/tracing.h"
+#include "rill/memory/allocator.h"
+#include "rill/ops/creation.h"
+#include "rill/ops/elementwise.h"
+#include "rill/ops/index.h"
+#include "rill/ops/matmul.h"
+#include "rill/ops/random.h"
+#include "rill/ops/reduce.h"
+#include "rill/ops/scan.h"
+#include "rill/ops/shape.h"
+#include "rill/ops/sort.h"
+#include "rill/runtime/eval.h"
+#include "rill/runtime/streams.h"
+#include "rill/runtime/trace.h"
+#include "rill/transforms/vjp.h"

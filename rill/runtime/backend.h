@@ -1,0 +1,20 @@
+// Who runs steps: one Backend a device type.
+#pragma once
+
+#include "rill/base/device.h"
+#include "rill/runtime/plan.h"
+
+namespace rill {
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  /// Computes the results of a step whose inputs are computed, on the calling thread (and the pool
+  /// below it). Throws what the operation throws.
+  virtual void run(Step& step) = 0;
+};
+
+/// Makes `backend` the one that runs steps of a device type. It is never destroyed.
+void set_backend(DeviceType type, Backend* backend);
+
+}  // namespace rill

@@ -1,0 +1,20 @@
+// Splitting one task over the pool.
+#pragma once
+
+#include <cstdint>
+
+#include "rill/base/function_ref.h"
+
+namespace rill {
+
+/// Calls `body(begin, end)` on chunks that cover [0, count), each `grain` long but the last,
+/// on this thread and on idle workers, and returns when all are done. The chunks are the same for
+/// any number of threads, so a result that depends on chunks only is reproducible. Runs inline
+/// when there is one chunk. Rethrows the first exception of a chunk (the others still run).
+/// Never runs unrelated work while it waits; may be nested.
+void parallel_for(int64_t count, int64_t grain, FunctionRef<void(int64_t, int64_t)> body);
+
+/// The number of threads that a loop may use, the caller included.
+int parallel_width();
+
+}  // namespace rill

@@ -1,0 +1,258 @@
+#include "rill/transforms/vjp.h"
+
+#include <memory>
+#include <unordered_map>
+
+#include "rill/graph/context.h"
+#include "rill/graph/tracing.h"
+#include "rill/ops/creation.h"
+#include "rill/ops/elementwise.h"
+
+namespace rill {
+
+namespace {
+
+void share_value(const Launch& launch) {
+  launch.out().place_view(launch.in(0), launch.in(0).strides, 0);
+}
+
+/// The identity: a new name for a value.
+const OpInfo tracer_op{
+    .name = "tracer",
+    .vjp = [](const VjpArgs& args) -> Arrays { return {args.cotangents[0]}; },
+    .jvp = [](const JvpArgs& args) -> Arrays { return {args.tangents[0]}; },
+    .is_view = true,
+    .kernels = {share_value, share_value, share_value},
+};
+
+/// The nodes between primals and outputs, producers first, and their numbers.
+class Tape {
+ public:
+  Tape(const Arrays& outputs, const Arrays& primals) {
+    for (const Array& primal : primals) add(&primal.node());
+    primal_count_ = nodes_.size();
+    for (const Array& output : outputs) visit(&output.node());
+  }
+
+  size_t size() const { return nodes_.size(); }
+  size_t first_inner() const { return primal_count_; }
+  Node& operator[](size_t i) const { return *nodes_[i]; }
+  /// -1 for a node that depends on no primal.
+  int64_t find(const Node& node) const {
+    auto found = numbers_.find(&node);
+    return found == numbers_.end() ? -1 : found->second;
+  }
+
+ private:
+  struct Frame {
+    Node* node;
+    size_t next = 0;
+    bool reached = false;
+  };
+
+  void add(Node* node) {
+    auto [place, fresh] = numbers_.emplace(node, static_cast<int64_t>(nodes_.size()));
+    if (fresh) nodes_.push_back(node);
+    else if (place->second < 0) {
+      place->second = static_cast<int64_t>(nodes_.size());
+      nodes_.push_back(node);
+    }
+  }
+
+  /// Depth first, without recursion. Only nodes made under a transformation can depend on one of
+  /// its tracers.
+  void visit(Node* root) {
+    if (root->trace == 0 || numbers_.contains(root)) return;
+    std::vector<Frame> stack{{root}};
+    numbers_.emplace(root, -1);
+    while (!stack.empty()) {
+      Frame& top = stack.back();
+      if (top.next < top.node->inputs.size()) {
+        Node* input = &top.node->inputs[top.next++].node();
+        if (input->trace == 0) continue;
+        auto [place, fresh] = numbers_.emplace(input, -1);
+        if (fresh) stack.push_back({input});
+        else if (place->second >= 0) top.reached = true;
+        continue;
+      }
+      Node* node = top.node;
+      bool reached = top.reached;
+      stack.pop_back();
+      if (!reached) continue;
+      add(node);
+      if (!stack.empty()) stack.back().reached = true;
+    }
+  }
+
+  std::vector<Node*> nodes_;
+  std::unordered_map<const Node*, int64_t> numbers_;
+  size_t primal_count_ = 0;
+};
+
+void accumulate(Array& total, Array term) {
+  if (!term) return;
+  total = total ? total + term : std::move(term);
+}
+
+Arrays outputs_of(Node& node) {
+  Arrays outputs;
+  for (uint32_t i = 0; i < node.output_count(); ++i) outputs.push_back(Array::of(node, i));
+  return outputs;
+}
+
+Arrays call_vjp(Node& node, const Tape& tape, const Arrays& cotangents) {
+  SmallVector<bool, 8> wanted;
+  for (const Array& input : node.inputs) wanted.push_back(tape.find(input.node()) >= 0);
+  require(node.op.vjp != nullptr, "[vjp] the operation {} has no derivative", node.op.name);
+  StreamScope scope(node.stream);
+  return node.op.vjp({node.inputs, outputs_of(node), cotangents, node.attrs,
+                      {wanted.data(), wanted.size()}});
+}
+
+Arrays call_jvp(Node& node, const Arrays& tangents) {
+  require(node.op.jvp != nullptr, "[jvp] the operation {} has no forward derivative", node.op.name);
+  StreamScope scope(node.stream);
+  return node.op.jvp({node.inputs, outputs_of(node), tangents, node.attrs});
+}
+
+bool any_of(const Arrays& arrays) {
+  for (const Array& array : arrays) {
+    if (array) return true;
+  }
+  return false;
+}
+
+void require_like(const char* operation, const Arrays& given, const Arrays& arrays) {
+  require(given.size() == arrays.size(), "[{}] expected {} arrays, got {}", operation,
+          arrays.size(), given.size());
+  for (size_t i = 0; i < given.size(); ++i) {
+    require(given[i].shape() == arrays[i].shape(), "[{}] expected shape {} for array {}, got {}",
+            operation, arrays[i].shape(), i, given[i].shape());
+  }
+}
+
+}  // namespace
+
+Arrays make_tracers(const Arrays& arrays, uint32_t trace) {
+  Arrays tracers;
+  for (const Array& array : arrays) {
+    Array tracer = make_array(tracer_op, array.node().stream, array.dtype(), array.shape(), {array});
+    Node& node = tracer.node();
+    if (node.trace == 0) node.trace = trace;
+    if (array.node().is_done()) {  // nothing to compute: the value is there
+      share_value(Launch{node, {node.inputs.data(), 1}});
+      node.set_state(NodeState::done);
+    }
+    tracers.push_back(std::move(tracer));
+  }
+  return tracers;
+}
+
+Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& primals) {
+  require_like("vjp", cotangents, outputs);
+  Tape tape(outputs, primals);
+  std::vector<Arrays> gathered(tape.size());  // by node, by output
+  auto slot = [&](const Array& array, int64_t number) -> Array& {
+    Arrays& all = gathered[number];
+    if (all.empty()) all.resize(array.node().output_count());
+    return all[array.index()];
+  };
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    int64_t number = tape.find(outputs[i].node());
+    if (number >= 0) accumulate(slot(outputs[i], number), cotangents[i]);
+  }
+  for (size_t i = tape.size(); i-- > tape.first_inner();) {
+    Arrays own = std::move(gathered[i]);
+    if (!any_of(own)) continue;
+    Node& node = tape[i];
+    Arrays results = call_vjp(node, tape, own);
+    StreamScope scope(node.stream);
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      int64_t number = tape.find(node.inputs[k].node());
+      if (number >= 0 && k < results.size()) {
+        accumulate(slot(node.inputs[k], number), std::move(results[k]));
+      }
+    }
+  }
+  Arrays result;
+  for (const Array& primal : primals) {
+    Array& own = slot(primal, tape.find(primal.node()));
+    result.push_back(own ? own : zeros_like(primal));
+  }
+  return result;
+}
+
+Arrays push_forward(const Arrays& outputs, const Arrays& primals, const Arrays& tangents) {
+  require_like("jvp", tangents, primals);
+  Tape tape(outputs, primals);
+  std::vector<Arrays> known(tape.size());
+  for (size_t i = 0; i < primals.size(); ++i) {
+    Arrays& own = known[tape.find(primals[i].node())];
+    own.resize(primals[i].node().output_count());
+    own[primals[i].index()] = tangents[i];
+  }
+  for (size_t i = tape.first_inner(); i < tape.size(); ++i) {
+    Node& node = tape[i];
+    Arrays own;
+    for (const Array& input : node.inputs) {
+      int64_t number = tape.find(input.node());
+      bool there = number >= 0 && !known[number].empty();
+      own.push_back(there ? known[number][input.index()] : Array());
+    }
+    if (any_of(own)) known[i] = call_jvp(node, own);
+  }
+  Arrays result;
+  for (const Array& output : outputs) {
+    int64_t number = tape.find(output.node());
+    bool there = number >= 0 && !known[number].empty() && known[number][output.index()];
+    result.push_back(there ? known[number][output.index()] : zeros_like(output));
+  }
+  return result;
+}
+
+std::pair<Arrays, Arrays> vjp(const ArrayFunction& f, const Arrays& primals,
+                              const Arrays& cotangents) {
+  TraceScope scope;
+  Arrays tracers = make_tracers(primals, scope.id());
+  Arrays outputs = f(tracers);
+  Arrays gradients = pull_back(outputs, cotangents, tracers);
+  return {std::move(outputs), std::move(gradients)};
+}
+
+std::pair<Arrays, Arrays> jvp(const ArrayFunction& f, const Arrays& primals,
+                              const Arrays& tangents) {
+  TraceScope scope;
+  Arrays tracers = make_tracers(primals, scope.id());
+  Arrays outputs = f(tracers);
+  Arrays pushed = push_forward(outputs, tracers, tangents);
+  return {std::move(outputs), std::move(pushed)};
+}
+
+std::function<std::pair<Arrays, Arrays>(const Arrays&)> value_and_grad(ArrayFunction f,
+                                                                       std::vector<int> argnums) {
+  return [f = std::move(f), argnums = std::move(argnums)](const Arrays& arguments) {
+    TraceScope scope;
+    Arrays chosen;
+    for (int i : argnums) {
+      require(i >= 0 && i < static_cast<int>(arguments.size()),
+              "[value_and_grad] there is no argument {} among {}", i, arguments.size());
+      chosen.push_back(arguments[i]);
+    }
+    Arrays tracers = make_tracers(chosen, scope.id());
+    Arrays traced = arguments;
+    for (size_t k = 0; k < argnums.size(); ++k) traced[argnums[k]] = tracers[k];
+    Arrays outputs = f(traced);
+    require(!outputs.empty() && outputs[0].size() == 1,
+            "[value_and_grad] the function must return a scalar first");
+    Arrays gradients = pull_back({outputs[0]}, {ones_like(outputs[0])}, tracers);
+    return std::pair(std::move(outputs), std::move(gradients));
+  };
+}
+
+std::function<Arrays(const Arrays&)> grad(ArrayFunction f, std::vector<int> argnums) {
+  return [g = value_and_grad(std::move(f), std::move(argnums))](const Arrays& arguments) {
+    return g(arguments).second;
+  };
+}
+
+}  // namespace rill

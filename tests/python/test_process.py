@@ -1,0 +1,210 @@
+"""The process around the streams: exit, fork, Ctrl-C, idling, memory over a long run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from support import NAME, assert_same, mx, rill_only
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PRELUDE = f"""
+import os, sys, threading, time
+import {NAME} as mx
+def work(n=50, size=256, stream=None):
+    x = mx.ones((size, size))
+    for _ in range(n):
+        x = mx.multiply(mx.matmul(x, x, stream=stream), 1.0 / size, stream=stream)
+    return x
+"""
+
+EXITS = {  # how the program ends -> (its last lines, its exit code)
+    "end of file": ("mx.async_eval(work())", 0),
+    "many streams": (
+        "[mx.async_eval(work(20, stream=mx.new_stream(mx.cpu))) for _ in range(8)]",
+        0,
+    ),
+    "built, not evaluated": ("x = work()", 0),
+    "sys.exit": ("mx.async_eval(work()); sys.exit(3)", 3),
+    "an exception": ("mx.async_eval(work()); raise SystemError", 1),
+    "os._exit": ("mx.async_eval(work()); os._exit(4)", 4),
+    "a thread at work": ("t = threading.Thread(target=lambda: mx.eval(work(20))); t.start()", 0),
+    "a daemon at work": (
+        "t = threading.Thread(target=lambda: mx.eval(work()), daemon=True); t.start();"
+        "time.sleep(0.01)",
+        0,
+    ),
+    "queued by an ended thread": (
+        "t = threading.Thread(target=lambda: mx.async_eval(work())); t.start(); t.join()",
+        0,
+    ),
+    "a pending error": ("mx.async_eval(mx.arange(3)[mx.array([9])])", 0),
+}
+
+
+def run(script, timeout=60):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    return subprocess.run(
+        [sys.executable, "-c", PRELUDE + script],
+        timeout=timeout,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@rill_only
+@pytest.mark.parametrize("way", EXITS)
+def test_exit_with_work_queued(way, full):
+    script, code = EXITS[way]
+    for _ in range(100 if full else 2):
+        done = run(script)
+        assert done.returncode == code, done.stderr
+        assert (
+            "Error" not in done.stderr.replace("SystemError", "") and "terminate" not in done.stderr
+        )
+
+
+CTRL_C = """
+import signal
+x = work(100_000, 1024)
+print("ready", flush=True)
+try:
+    %s
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    os._exit(0)
+"""
+
+
+@rill_only
+@pytest.mark.parametrize(
+    "wait", ["mx.eval(x)", "mx.async_eval(x); mx.synchronize()", "x.tolist()", "float(x[0, 0])"]
+)
+def test_ctrl_c_during_a_long_wait(wait):
+    script = PRELUDE + CTRL_C % wait
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+        start = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == "interrupted\n"
+        assert time.monotonic() - start < 3
+    finally:
+        child.kill()
+        child.wait()
+
+
+def wait_for(child, seconds):
+    """The exit status of a forked child; one that hangs is killed and None."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+@rill_only
+@pytest.mark.filterwarnings("ignore:This process.*:DeprecationWarning")
+def test_fork_with_work_queued(full):
+    for _ in range(100 if full else 5):
+        streams = [mx.new_stream(mx.cpu) for _ in range(4)]
+        ready = mx.arange(1000) + 1
+        mx.eval(ready)
+        queued = [mx.exp(mx.zeros((200, 200)), stream=s) for s in streams]
+        mx.async_eval(queued)
+        child = os.fork()
+        if child == 0:
+            try:
+                fresh = mx.sum(mx.add(mx.arange(1000), 1, stream=streams[0])).item() == 500_500
+                inherited = mx.sum(ready * 2).item() == 1_001_000
+                os._exit(0 if fresh and inherited else 1)
+            except BaseException:
+                os._exit(2)
+        assert wait_for(child, 20) == 0
+        for x in queued:
+            assert_same(x, np.ones((200, 200)))
+
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs /proc")
+@rill_only
+def test_memory_stays_flat_over_many_evals(full):
+    stream = mx.new_stream(mx.cpu)
+
+    def rounds(count):
+        x = mx.zeros((64,))
+        for _ in range(count):
+            x = mx.add(x * 0.5, 1, stream=stream)
+            mx.eval(x)
+
+    rounds(2_000)
+    before, active = resident(), mx.get_active_memory()
+    rounds(1_000_000 if full else 20_000)
+    assert resident() - before < 8 << 20
+    assert mx.get_active_memory() - active < 1 << 16
+
+
+@rill_only
+def test_streams_leave_nothing_behind():
+    def make(count):
+        for _ in range(count):
+            mx.eval(mx.add(1, 2, stream=mx.new_stream(mx.cpu)))
+
+    make(1_000)
+    before = resident()
+    make(20_000)
+    assert resident() - before < 32 << 20
+
+
+@rill_only
+def test_idle_streams_use_no_cpu():
+    for stream in [mx.new_stream(mx.cpu) for _ in range(16)]:
+        mx.eval(mx.add(mx.ones(100_000), 1, stream=stream))
+    time.sleep(0.1)
+    before = time.process_time()
+    time.sleep(1)
+    assert time.process_time() - before < 0.02
+
+
+@rill_only
+def test_async_eval_returns_before_the_work_is_done():
+    x = mx.ones((1024, 1024))
+    for _ in range(60):
+        x = x @ x * (1 / 1024)
+    start = time.monotonic()
+    mx.async_eval(x)
+    queued = time.monotonic() - start
+    mx.eval(x)
+    assert queued < 0.2 * (time.monotonic() - start)
+
+
+@rill_only
+def test_other_threads_run_python_while_one_waits():
+    import threading
+
+    x = mx.ones((1024, 1024))
+    for _ in range(60):
+        x = x @ x * (1 / 1024)
+    thread = threading.Thread(target=lambda: mx.eval(x))
+    thread.start()
+    ticks = 0
+    while thread.is_alive():
+        time.sleep(0.001)
+        ticks += 1
+    assert ticks > 20

@@ -1,0 +1,311 @@
+"""Reductions and scans, against NumPy in float64."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import (
+    DTYPES,
+    FLOATS,
+    INTEGERS,
+    IS_RILL,
+    array,
+    assert_near,
+    assert_same,
+    check_row,
+    mx,
+    name_of,
+    rows,
+    to_numpy,
+    values,
+)
+
+SHAPE = (3, 4, 5)
+AXES = [None, *(axes for n in range(1, 4) for axes in combinations(range(3), n)), 1, -1, (0, -1)]
+SUMMED = {"bool": "int32", "int8": "int32", "int16": "int32", "uint8": "uint32", "uint16": "uint32"}
+
+
+def logsumexp(x, axis=None, keepdims=False):
+    top = x.max(axis=axis, keepdims=True)
+    return np.log(np.exp(x - top).sum(axis=axis, keepdims=keepdims)) + (
+        top if keepdims else np.squeeze(top, axis if axis is not None else tuple(range(x.ndim)))
+    )
+
+
+def summed(name):
+    return SUMMED.get(name, name)
+
+
+def inexact(name):
+    return name if name in FLOATS or name == "complex64" else "float32"
+
+
+def real(name):
+    return "float32" if name == "complex64" else inexact(name)
+
+
+# name -> (NumPy's function, dtype of the result)
+REDUCTIONS = {
+    "sum": (np.sum, summed),
+    "prod": (np.prod, summed),
+    "max": (np.max, lambda name: name),
+    "min": (np.min, lambda name: name),
+    "all": (np.all, lambda name: "bool"),
+    "any": (np.any, lambda name: "bool"),
+    "mean": (np.mean, inexact),
+    "var": (np.var, real),
+    "std": (np.std, real),
+    "median": (np.median, inexact),
+    "logsumexp": (logsumexp, inexact),
+    "count_nonzero": (np.count_nonzero, lambda name: "int32"),
+}
+LOOSE = {
+    "float16": 2e-2,
+    "bfloat16": 6e-2,
+    "float32": 1e-5,
+    "float64": 1e-12 if IS_RILL else 1e-5,
+    "complex64": 1e-5,
+}
+
+
+def operand(reduction, name, shape=SHAPE):
+    span = {
+        "prod": (0.7, 1.4) if name in FLOATS else (-2, 2),
+        "all": (-0.2, 3),
+        "any": (0, 0.1),
+    }.get(reduction, (-4, 4))
+    host = values(name, shape, span)
+    return np.round(host) if reduction == "count_nonzero" else host
+
+
+def compare(result, expected, name):
+    assert name_of(result.dtype) == name
+    if name in LOOSE:
+        assert_near(result, expected, name, LOOSE[name])
+    else:
+        assert_same(result, expected)
+
+
+@pytest.mark.parametrize("name", ["float32", "int32"])
+@pytest.mark.parametrize("axis", AXES, ids=str)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_axes(reduction, axis, name):
+    function, result_dtype = REDUCTIONS[reduction]
+    host = operand(reduction, name)
+    exact = host.astype(np.float64) if name in FLOATS else host
+    for keepdims in (False, True):
+        result = getattr(mx, reduction)(mx.array(host), axis=axis, keepdims=keepdims)
+        compare(result, function(exact, axis=axis, keepdims=keepdims), result_dtype(name))
+        if isinstance(axis, tuple):
+            listed = getattr(mx, reduction)(mx.array(host), axis=list(axis), keepdims=keepdims)
+            assert_same(listed, to_numpy(result))
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_dtypes(reduction, name):
+    if name == "complex64" and reduction in ("median", "logsumexp", "max", "min", "var", "std"):
+        pytest.skip("order and variance of complex numbers are not compared")
+    if reduction == "logsumexp" and name[0] in "bu" and not IS_RILL:
+        pytest.skip("the peer subtracts the maximum before it leaves the unsigned")
+    function, result_dtype = REDUCTIONS[reduction]
+    host = operand(reduction, name)
+    wide = host.astype(
+        np.complex128
+        if name == "complex64"
+        else np.float64
+        if name in FLOATS or result_dtype(name) == "float32"
+        else host.dtype
+    )
+    expected = function(wide, axis=1)
+    compare(getattr(mx, reduction)(array(host, name), axis=1), expected, result_dtype(name))
+
+
+VIEWS = {
+    "transposed": lambda x: x.T,
+    "strided": lambda x: x[:, ::2, 1::2],
+    "reversed": lambda x: x[::-1, :, ::-1],
+    "swapped": lambda x: x.swapaxes(0, 1),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_views(reduction, view):
+    host = operand(reduction, "float32", (6, 7, 8))
+    for axis in (None, 0, 1, 2, (0, 2)):
+        exact = REDUCTIONS[reduction][0](VIEWS[view](host).astype(np.float64), axis=axis)
+        result = getattr(mx, reduction)(VIEWS[view](mx.array(host)), axis=axis)
+        assert_near(result, exact, tolerance=3e-5)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1,),
+        (100_003,),
+        (1, 70_001),
+        (70_001, 1),
+        (257, 1025),
+        (2, 3, 40_000),
+        (40_000, 3, 2),
+        (33, 65, 129),
+    ],
+)
+@pytest.mark.parametrize("reduction", ["sum", "max", "mean"])
+def test_sizes(reduction, shape):
+    host = values("float32", shape, (0, 1))
+    for axis in (None, *range(len(shape))):
+        exact = REDUCTIONS[reduction][0](host.astype(np.float64), axis=axis)
+        result = getattr(mx, reduction)(mx.array(host), axis=axis)
+        assert_near(result, exact, tolerance=1e-5 if IS_RILL else 1e-3)
+
+
+@pytest.mark.parametrize("function", ["argmax", "argmin"])
+@pytest.mark.parametrize("name", [d for d in DTYPES if d != "complex64"])
+def test_arg_reductions(function, name):
+    host = values(name, (7, 9, 11), (-50, 50))
+    for axis in (None, 0, 1, 2, -1):
+        for keepdims in (False, True):
+            expected = getattr(np, function)(host, axis=axis, keepdims=keepdims)
+            assert_same(
+                getattr(mx, function)(array(host, name), axis, keepdims), expected, "uint32"
+            )
+    assert_same(getattr(mx, function)(array(host, name).T, 1), getattr(np, function)(host.T, 1))
+
+
+def test_ties_go_to_the_first():
+    host = np.tile([1.0, 3.0, 3.0, 0.0, 0.0], 1000).astype(np.float32)
+    assert mx.argmax(mx.array(host)).item() == 1
+    assert mx.argmin(mx.array(host)).item() == 3
+
+
+ROWS = [
+    ("mx.sum(mx.array([200, 200], mx.uint8))", 400, "uint32"),
+    ("mx.sum(mx.array([True, True]))", 2, "int32"),
+    ("mx.prod(mx.array([127, 127], mx.int8))", 16129, "int32"),
+    ("mx.sum(mx.array([[1, 2]]), ())", [[1, 2]], "int32"),
+    ("mx.sum(mx.array(3))", 3, "int32"),
+    ("mx.mean(mx.array([1, 2]))", 1.5, "float32"),
+    ("mx.var(mx.array([1.0, 2, 3, 4]), ddof=1)", 5 / 3, "float32"),
+    ("mx.std(mx.array([1.0, 2, 3, 4]), ddof=1)", (5 / 3) ** 0.5, "float32"),
+    ("mx.median(mx.array([3, 1, 2]))", 2, "float32"),
+    ("mx.median(mx.array([1.0, 2, 3, 4]))", 2.5, "float32"),
+    ("mx.sum(mx.zeros((0, 3)))", 0, "float32"),
+    ("mx.sum(mx.zeros((0, 3)), 0)", [0, 0, 0], "float32"),
+    ("mx.prod(mx.zeros((0, 3)), 0)", [1, 1, 1], "float32"),
+    ("mx.sum(mx.zeros((0, 3)), 1)", [], "float32"),
+    ("mx.mean(mx.zeros((0, 3)), 0)", [np.nan] * 3, "float32"),
+    ("mx.max(mx.zeros((0, 3)), 1)", [], "float32"),
+    ("mx.all(mx.zeros((0, 3)))", True, "bool"),
+    ("mx.any(mx.zeros((0, 3)))", False, "bool"),
+    ("mx.max(mx.array([nan, 1.0]))", np.nan, "float32"),
+    ("mx.min(mx.array([1.0, nan]))", np.nan, "float32"),
+    ("mx.sum(mx.array([nan, 1.0]))", np.nan, "float32"),
+    ("mx.sum(mx.array([inf, -inf]))", np.nan, "float32"),
+    ("mx.max(mx.array([-inf, -inf]))", -np.inf, "float32"),
+    ("mx.any(mx.array([nan]))", True, "bool"),
+    ("mx.median(mx.array([nan, 1.0]))", np.nan, "float32"),
+    ("mx.max(mx.array([1 + 2j, 1 + 3j]))", 1 + 3j, "complex64"),
+    ("mx.logsumexp(mx.array([inf, 1.0]))", np.inf, "float32"),
+    ("mx.logsumexp(mx.array([-inf, -inf]))", -np.inf, "float32"),
+    ("mx.logsumexp(mx.array([1000.0, 1000.0]))", 1000 + np.log(2), "float32"),
+    ("mx.softmax(mx.array([1000.0, 1000.0]))", [0.5, 0.5], "float32"),
+    ("mx.softmax(mx.array([-inf, 0.0]))", [0, 1], "float32"),
+    ("mx.softmax(mx.array([-inf, -inf]))", [np.nan] * 2, "float32"),
+    ("mx.softmax(mx.zeros((2, 0)))", [[], []], "float32"),
+    ("mx.softmax(mx.zeros((2, 2), mx.float16), precise=True)", [[0.25] * 2] * 2, "float16"),
+    ("mx.array([[1, 2], [3, 4]]).sum(axis=0)", [4, 6], "int32"),
+    ("mx.array([[1, 2], [3, 4]]).max(axis=(0, 1), keepdims=True)", [[4]], "int32"),
+    ("mx.max(mx.zeros((0, 3)))", ValueError),
+    ("mx.min(mx.zeros((0, 3)), 0)", ValueError),
+    ("mx.argmax(mx.zeros((0, 3)))", ValueError),
+    ("mx.argmin(mx.zeros((0, 3)), 0)", ValueError),
+    ("mx.sum(mx.ones((2, 3)), 5)", (ValueError, IndexError)),
+    ("mx.sum(mx.ones((2, 3)), -3)", (ValueError, IndexError)),
+    ("mx.sum(mx.ones((2, 3)), (0, 0))", ValueError),
+    ("mx.sum(mx.ones((2, 3)), (0, -2))", ValueError),
+    ("mx.sum(mx.ones((2, 3)), 'a')", TypeError),
+    ("mx.cumsum(mx.ones((2, 3)), 5)", ValueError),
+]
+
+
+@rows(ROWS)
+def test_rows(row):
+    if isinstance(row[1], tuple):
+        with pytest.raises(row[1]):
+            check_row((row[0], None))
+    else:
+        check_row(row)
+
+
+@pytest.mark.parametrize("axis", [-1, 0, (0, 1), None, (0, 2)], ids=str)
+@pytest.mark.parametrize("name", FLOATS)
+def test_softmax(axis, name):
+    host = values(name, SHAPE, (-9, 9))
+    exact = np.exp(host.astype(np.float64) - logsumexp(host.astype(np.float64), axis, True))
+    assert_near(mx.softmax(array(host, name), axis), exact, name, LOOSE[name])
+
+
+# Scans ---------------------------------------------------------------------------------------
+
+SCANS = {
+    "cumsum": np.add,
+    "cumprod": np.multiply,
+    "cummax": np.maximum,
+    "cummin": np.minimum,
+    "logcumsumexp": np.logaddexp,
+}
+STARTS = {"cumsum": 0, "cumprod": 1, "cummax": -np.inf, "cummin": np.inf, "logcumsumexp": -np.inf}
+
+
+def scanned(name, host, axis, reverse, inclusive):
+    host = np.flip(host, axis) if reverse else host
+    result = SCANS[name].accumulate(host, axis)
+    if not inclusive:
+        start = np.full_like(result.take([0], axis), STARTS[name])
+        result = np.concatenate([start, result.take(range(host.shape[axis] - 1), axis)], axis)
+    return np.flip(result, axis) if reverse else result
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("inclusive", [False, True])
+@pytest.mark.parametrize("name", SCANS)
+def test_scans(name, reverse, inclusive):
+    host = values("float32", (5, 7, 33), (0.5, 1.5))
+    options = {"reverse": reverse, "inclusive": inclusive}
+    for axis in (0, 1, 2, -1):
+        exact = scanned(name, host.astype(np.float64), axis, reverse, inclusive)
+        result = to_numpy(getattr(mx, name)(mx.array(host), axis, **options))
+        np.testing.assert_allclose(result, exact, rtol=2e-5, atol=1e-5)
+        view = to_numpy(getattr(mx, name)(mx.array(host.T.copy()).T, axis, **options))
+        np.testing.assert_allclose(view, exact, rtol=2e-5, atol=1e-5)
+    flat = to_numpy(getattr(mx, name)(mx.array(host), **options))
+    exact = scanned(name, host.astype(np.float64).reshape(-1), 0, reverse, inclusive)
+    np.testing.assert_allclose(flat, exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integer_scans_keep_their_dtype_and_wrap(name):
+    host = values(name, (300,), (0, 100))
+    assert_same(mx.cumsum(array(host, name)), np.cumsum(host, dtype=name), name)
+    assert_same(mx.cummax(array(host, name)), np.maximum.accumulate(host), name)
+
+
+def test_scans_of_specials():
+    assert_same(mx.cumsum(mx.array([True, True])), [1, 2], "int32")
+    assert_same(mx.cummax(mx.array([1.0, np.nan, 2.0])), [1, np.nan, np.nan])
+    if IS_RILL:  # the peer stops the process
+        assert_same(mx.cumsum(mx.zeros((0, 3)), 0), np.zeros((0, 3)))
+    assert_same(mx.cumsum(mx.array([1, 2]), dtype=mx.float32), [1, 3], "float32")
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.data())
+def test_random_shapes(shape, data):
+    axes = tuple(data.draw(st.sets(st.integers(0, len(shape) - 1))))
+    host = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+    order = data.draw(st.permutations(range(len(shape))))
+    assert_same(mx.sum(mx.array(host).transpose(order), axes), host.transpose(order).sum(axes))
+    assert_same(mx.max(mx.array(host).transpose(order), axes), host.transpose(order).max(axes))
