@@ -97,7 +97,8 @@ Arrays coordinates_of_true(const Array& mask, int64_t& count) {
 /// Builds a plan part by part, from the first axis to the last.
 class Planner {
  public:
-  explicit Planner(const Shape& operand) : operand_(operand) {
+  /// `unnamed`: the axes of the operand that an ellipsis stands for.
+  Planner(const Shape& operand, int unnamed) : operand_(operand), unnamed_(unnamed) {
     plan_.start.reserve(operand.size());
     plan_.step.reserve(operand.size());
     plan_.size.reserve(operand.size());
@@ -110,7 +111,7 @@ class Planner {
       case TermKind::new_axis: return keep(1, -1);
       case TermKind::indices: return add_indices(term.array);
       case TermKind::mask: return add_mask(term.array);
-      case TermKind::ellipsis: return;
+      case TermKind::ellipsis: return add_ellipsis();
     }
   }
   void add_whole_axes(int count) {
@@ -134,11 +135,11 @@ class Planner {
     plan_.rest_axes.push_back(axis);
   }
   /// Index arrays, and the integers among them, stay where they are when they stand side by side;
-  /// otherwise their axes come first.
+  /// otherwise, be it for an ellipsis of no axis, their axes come first.
   void mark_advanced() {
     int here = plan_.rest.ssize();
     if (!marked_) plan_.lead_at = here;
-    else if (plan_.lead_at != here) plan_.lead_at = 0;
+    else if (plan_.lead_at != here || parted_) plan_.lead_at = 0;
     marked_ = true;
   }
   void widen_lead(const Shape& shape) {
@@ -162,6 +163,10 @@ class Planner {
     plan_.axes.push_back(axis());
     push(0, 1, operand_[axis()]);
   }
+  void add_ellipsis() {
+    add_whole_axes(unnamed_);
+    parted_ = marked_;
+  }
   void add_mask(const Array& mask) {
     require_mask_fits(mask.shape(), operand_, axis());
     int64_t count = 0;
@@ -172,8 +177,10 @@ class Planner {
   }
 
   const Shape& operand_;
+  int unnamed_;
   IndexPlan plan_;
   bool marked_ = false;
+  bool parted_ = false;  // by an ellipsis, after the first mark
 };
 
 void Planner::add_slice(nb::handle slice) {
@@ -244,11 +251,8 @@ IndexPlan plan_of(const Shape& operand, const Terms& terms) {
   require(used <= operand.ssize(), "[index] too many indices: {} for an array of shape {}", used,
           operand);
   int unnamed = operand.ssize() - used;
-  Planner planner(operand);
-  for (const Term& term : terms) {
-    if (term.kind == TermKind::ellipsis) planner.add_whole_axes(unnamed);
-    else planner.add(term);
-  }
+  Planner planner(operand, unnamed);
+  for (const Term& term : terms) planner.add(term);
   if (ellipses == 0) planner.add_whole_axes(unnamed);
   return std::move(planner).finish();
 }

@@ -89,10 +89,29 @@ bool read_buffer(nb::handle object, Block& block) {
   return true;
 }
 
+/// What __dlpack__ returns; null where it refuses.
+nb::object dlpack_capsule(nb::object object) {
+  nb::object gradient = nb::getattr(object, "requires_grad", nb::none());
+  if (gradient.ptr() == Py_True) object = object.attr("detach")();  // torch: we want the values
+  nb::object produce = object.attr("__dlpack__");
+  try {
+    return produce(nb::arg("max_version") = nb::make_tuple(1, 0));
+  } catch (nb::python_error& error) {
+    if (!error.matches(PyExc_TypeError)) return {};
+  }
+  try {
+    return produce();  // a producer of before 2023
+  } catch (nb::python_error&) {
+    return {};
+  }
+}
+
 bool read_dlpack(nb::handle object, Block& block) {
   if (!nb::hasattr(object, "__dlpack__")) return false;
+  nb::object capsule = dlpack_capsule(nb::borrow(object));
   nb::ndarray<nb::ro, nb::device::cpu> tensor;
-  if (!nb::try_cast(object, tensor, false)) return false;
+  if (!capsule.is_valid() || !PyCapsule_CheckExact(capsule.ptr())) return false;
+  if (!nb::try_cast(capsule, tensor, false)) return false;
   block.dlpack = nb::ndarray<nb::ro>(tensor);
   const auto& source = block.dlpack;
   using Code = nb::dlpack::dtype_code;
@@ -120,7 +139,7 @@ bool read_dlpack(nb::handle object, Block& block) {
 bool read_through_numpy(nb::handle object, Block& block) {
   if (!nb::hasattr(object, "__array__") && !nb::hasattr(object, "__array_interface__")) return false;
   nb::object array = nb::module_::import_("numpy").attr("asarray")(object);
-  if (nb::cast<std::string>(nb::str(array.attr("dtype"))) == "bfloat16") {
+  if (nb::str(array.attr("dtype")).equal(nb::str("bfloat16"))) {
     if (!read_buffer(array.attr("view")("uint16"), block)) return false;
     block.kind = 'V';
     return true;

@@ -89,7 +89,8 @@ class Filler {
                 "[array] no integer dtype holds both {} and ints above 2**63", scalar.integer);
         return true;
       }
-      if (scalar.kind != Kind::integer || scalar.dtype() <= own) return true;
+      constexpr Width width = own == Dtype::int32 ? Width::int32 : Width::int64;
+      if (scalar.kind != Kind::integer || scalar.width <= width) return true;
     }
     needed = scalar.dtype();
     return false;

@@ -96,7 +96,7 @@ void bind_selection(nb::module_& m, Operations& ops) {
         if (!low.is_none()) x = maximum(x, to_array_beside(low, x, "clip"), s);
         if (!high.is_none()) x = minimum(x, to_array_beside(high, x, "clip"), s);
         return wrap(x); },
-      "Each element, moved into [a_min, a_max].", nb::arg("a_min"), nb::arg("a_max"), nb::kw_only(), stream_arg());
+      "Each element, moved into [a_min, a_max].", nb::arg("a_min").none(), nb::arg("a_max").none(), nb::kw_only(), stream_arg());
 }
 
 /// rint(a * 10^decimals) / 10^decimals; negative decimals round integers as well.

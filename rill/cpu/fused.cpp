@@ -183,9 +183,10 @@ bool Runner::donate(Output& out) const {
   if (!linear_) return false;
   for (Array& input : inputs_) {
     Output& operand = input.node().output(input.index());
-    if (!operand.buffer || operand.size != out.size || input.node().use_count() != 1 ||
-        operand.buffer->reference_count() != 1 || !operand.buffer->owned() ||
-        size_of(operand.dtype) != size_of(out.dtype)) {
+    bool own_elements = operand.size == 1 || !is_uniform(operand);  // not one stretched
+    if (!operand.buffer || !own_elements || operand.size != out.size || 
+        input.node().use_count() != 1 || operand.buffer->reference_count() != 1 ||
+        !operand.buffer->owned() || size_of(operand.dtype) != size_of(out.dtype)) {
       continue;
     }
     out.data = operand.data;
