@@ -32,7 +32,7 @@ format:
 	@tools/format
 
 docs: build
-	@$(PYTHON_ENV) -m pdoc --output-directory build/docs rill
+	@$(PYTHON_ENV) -m sphinx -W --keep-going --quiet --builder html docs build/docs
 	@echo "build/docs/index.html"
 
 asan tsan:

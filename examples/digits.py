@@ -156,7 +156,9 @@ def show_progress(step, steps, loss, accuracies, width=30):
         return
     done = width * step // steps
     right = f"{accuracies[-1][1]:.1%}" if accuracies else "-"
-    line = f"[{'#' * done}{'.' * (width - done)}] step {step}/{steps}, loss {loss:.4f}, test {right}"
+    line = (
+        f"[{'#' * done}{'.' * (width - done)}] step {step}/{steps}, loss {loss:.4f}, test {right}"
+    )
     print(f"\r{line}   " if terminal else line, end="" if terminal and step < steps else "\n")
     sys.stdout.flush()
 

@@ -17,7 +17,7 @@ nb::object not_implemented() { return nb::borrow(Py_NotImplemented); }
 /// reflected operator itself.
 bool is_operand(nb::handle object) {
   if (is_array(object) || is_python_scalar(object)) return true;
-  return nb::hasattr(object, "__array__") || nb::hasattr(object, "__rill_array__");
+  return is_foreign(object);
 }
 
 /// Runs a slot; a C++ exception becomes the Python error.
@@ -37,6 +37,7 @@ PyObject* binary_slot(PyObject* a, PyObject* b) {
   return guarded([&]() -> nb::object {
     if (is_array(a) && is_array(b)) return wrap(op(unwrap(a), unwrap(b), {}));
     if (!is_operand(a) || !is_operand(b)) return not_implemented();
+    if (op == matmul && (is_python_scalar(a) || is_python_scalar(b))) return not_implemented();
     auto [x, y] = to_arrays(a, b, "operator");
     return wrap(op(x, y, {}));
   });

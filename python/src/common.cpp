@@ -1,5 +1,10 @@
 #include "common.h"
 
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
 #include "streams.h"
 
 namespace rill::python {
@@ -10,6 +15,27 @@ namespace {
 
 
 }  // namespace
+
+namespace {
+
+std::atomic<bool> shutting_down{false};
+std::thread::id main_thread;
+
+}  // namespace
+
+WithoutGil::~WithoutGil() {
+  if (shutting_down && std::this_thread::get_id() != main_thread) {
+    for (;;) pause();
+  }
+  PyEval_RestoreThread(state_);
+}
+
+void begin_shutdown() {
+  main_thread = std::this_thread::get_id();
+  shutting_down = true;
+  WithoutGil released;  // threads that wait for the GIL now pass; what is queued runs
+  synchronize_all();
+}
 
 void throw_type_error(const std::string& message) { throw type_error(message); }
 
@@ -86,7 +112,7 @@ void eval_without_gil(const Arrays& arrays) {
   bool done = true;
   for (const Array& array : arrays) done = done && array.node().is_done();
   if (done) return;
-  nb::gil_scoped_release release;
+  WithoutGil released;
   eval(arrays);
 }
 

@@ -58,7 +58,10 @@ extern PyTypeObject* array_type;  // rill.core.array
 inline bool is_array(nb::handle object) {
   return Py_TYPE(object.ptr()) == array_type || PyType_IsSubtype(Py_TYPE(object.ptr()), array_type);
 }
-inline Array& unwrap(nb::handle object) { return *nb::inst_ptr<Array>(object); }
+inline Array& unwrap(nb::handle object) {
+  require<type_error>(nb::inst_ready(object), "an array that was never initialised");
+  return *nb::inst_ptr<Array>(object);
+}
 /// A new Python array that holds `array`.
 nb::object wrap(Array array);
 
@@ -79,6 +82,21 @@ Array make_from_python(nb::handle value, std::optional<Dtype> dtype);
 /// Waits for the array without the GIL; a failed operation raises.
 void eval_without_gil(const Arrays& arrays);
 
+/// Gives the GIL up while it lives. When the interpreter is shutting down, a thread that would
+/// take it again sleeps for ever instead: Python would end it in a way that C++ cannot survive.
+class WithoutGil {
+ public:
+  WithoutGil() : state_(PyEval_SaveThread()) {}
+  ~WithoutGil();
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+/// From the atexit handler: the main thread goes on alone.
+void begin_shutdown();
+
 /// The name of an object's type, for errors.
 inline std::string type_of(nb::handle object) { return Py_TYPE(object.ptr())->tp_name; }
 
@@ -94,6 +112,7 @@ int64_t to_int(nb::handle object, const char* what);
 
 // Each file binds its part of the module.
 void bind_dtypes(nb::module_& m);
+void bind_dtype_info(nb::module_& m);  // dtype_info.cpp
 void bind_streams(nb::module_& m);
 nb::class_<Array> bind_array(nb::module_& m);
 void bind_conversion(nb::module_& m, nb::class_<Array>& array);  // convert.cpp

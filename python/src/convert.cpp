@@ -42,8 +42,8 @@ Array exact_scalar(T value) {
 }
 
 [[noreturn]] void refuse(nb::handle object, const char* operation) {
-  std::string message = fmt::format("[{}] expected an array or a scalar, got {}", operation,
-                                    type_of(object));
+  std::string message =
+      fmt::format("[{}] expected an array or a scalar, got {}", operation, type_of(object));
   if (object.is_none()) throw_type_error(message);
   throw std::invalid_argument(message);
 }
@@ -72,9 +72,8 @@ Array weak_scalar(nb::handle object, Dtype beside) {
   Scalar scalar = read_scalar(object);
   Dtype dtype = weak_dtype(scalar, beside);
   if (scalar.kind == Kind::integer && !fits(scalar, dtype)) {
-    throw std::invalid_argument(
-        fmt::format("[array] converting {} to {} would result in overflow",
-                    nb::str(object).c_str(), name_of(dtype)));
+    throw std::invalid_argument(fmt::format("[array] converting {} to {} would result in overflow",
+                                            nb::str(object).c_str(), name_of(dtype)));
   }
   return make_scalar(scalar, dtype);
 }
@@ -141,7 +140,9 @@ Array to_array_beside(nb::handle object, const Array& beside, const char* operat
 }
 
 std::pair<Array, Array> to_arrays(nb::handle a, nb::handle b, const char* operation) {
-  auto strength = [](nb::handle object) { return is_array(object) ? 2 : !is_python_scalar(object); };
+  auto strength = [](nb::handle object) {
+    return is_array(object) ? 2 : !is_python_scalar(object);
+  };
   int difference = strength(a) - strength(b);
   if (difference == 0) return {to_array(a, operation), to_array(b, operation)};
   if (difference > 0) {
@@ -192,8 +193,8 @@ Array asarray(nb::handle a, const DtypeArg& wanted, std::optional<bool> copy) {
 
 Array from_dlpack(nb::handle x, std::optional<bool> copy) {
   if (!is_array(x) && !nb::hasattr(x, "__dlpack__") && !PyObject_CheckBuffer(x.ptr())) {
-    throw_type_error(fmt::format("[from_dlpack] expected an object with __dlpack__, got {}",
-                                 type_of(x)));
+    throw_type_error(
+        fmt::format("[from_dlpack] expected an object with __dlpack__, got {}", type_of(x)));
   }
   if (is_array(x)) return unwrap(x);
   if (copy != false) return from_foreign(x, std::nullopt);
@@ -217,9 +218,7 @@ void bind_conversion(nb::module_& m, nb::class_<Array>& array) {
       "shares the memory of its source or a ValueError is raised; otherwise it is a copy.");
   m.def(
       "from_dlpack",
-      [](nb::handle x, std::optional<bool> copy) {
-        return wrap(from_dlpack(x, copy));
-      },
+      [](nb::handle x, std::optional<bool> copy) { return wrap(from_dlpack(x, copy)); },
       nb::arg("x"), nb::kw_only(), nb::arg("copy") = nb::none(),
       nb::sig("def from_dlpack(x: DLPackCompatible, /, *, copy: bool | None = None) -> array"),
       "An array with the data of a DLPack producer. With copy=False it shares the producer's "

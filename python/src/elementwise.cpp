@@ -83,7 +83,8 @@ void bind_elementwise(nb::module_& m, nb::class_<Array>& array) {
   m.def("_elementwise_rows", [] {
     std::vector<std::string> names;
     for (const RowInfo& row : elementwise_rows()) {
-      if (!is_hidden(row.name)) names.emplace_back(row.name);
+      if (row.name == "rint") names.emplace_back("round");
+      else if (!is_hidden(row.name)) names.emplace_back(row.name);
     }
     return names;
   }, "The names of the rows of the elementwise table.");

@@ -50,7 +50,7 @@ void bind_events(nb::module_& m) {
       .def(
           "wait",
           [](const Event& event) {
-            nb::gil_scoped_release release;
+            WithoutGil released;
             if (event.last) wait_for_task(*event.last);
           },
           "Waits until the stream has passed the point.");
@@ -109,12 +109,13 @@ void bind_eval(nb::module_& m) {
       "async_eval",
       [](nb::args args) {
         Arrays arrays = arrays_of(args);
-        nb::gil_scoped_release release;
+        WithoutGil released;
         async_eval(arrays);
       },
       nb::arg("args"), "Hands all arrays in the arguments to their streams and returns at once.");
   bind_events(m);
   bind_traces(m);
+  nb::module_::import_("atexit").attr("register")(nb::cpp_function(&begin_shutdown));
   // A Python signal (Ctrl-C) ends a wait; the work goes on.
   set_interrupt_check([] {
     if (!Py_IsInitialized() || PyGILState_Check()) return;

@@ -129,8 +129,8 @@ nb::object dlpack_producer(const Array& array) {
 nb::object dlpack(const Array& self, nb::handle stream, nb::handle max_version,
                   nb::handle dl_device, std::optional<bool> copy) {
   Array array = copy == true ? packed_copy(self) : self;
-  nb::object producer = is_writable(values_of(array)) ? dlpack_producer<>(array)
-                                                      : dlpack_producer<nb::ro>(array);
+  nb::object producer =
+      is_writable(values_of(array)) ? dlpack_producer<>(array) : dlpack_producer<nb::ro>(array);
   return producer.attr("__dlpack__")(nb::arg("stream") = stream,
                                      nb::arg("max_version") = max_version,
                                      nb::arg("dl_device") = dl_device);
@@ -143,8 +143,8 @@ nb::object to_numpy(const Array& self, nb::handle dtype, std::optional<bool> cop
   values_of(array);
   nb::object view = steal_checked(PyMemoryView_FromObject(wrap(array).ptr()));
   nb::object result = nb::module_::import_("numpy").attr("asarray")(view);
-  bool other = !dtype.is_none() && !result.attr("dtype").equal(
-                                       nb::module_::import_("numpy").attr("dtype")(dtype));
+  bool other = !dtype.is_none() &&
+               !result.attr("dtype").equal(nb::module_::import_("numpy").attr("dtype")(dtype));
   require(copy != false || !(other || widened),
           "[array] cannot be a NumPy array of this dtype without a copy");
   if (other) return result.attr("astype")(dtype);
@@ -177,7 +177,8 @@ void bind_export(nb::class_<Array>& array) {
         return to_numpy(self, dtype, copy);
       },
       nb::arg("dtype") = nb::none(), nb::arg("copy") = nb::none(),
-      nb::sig("def __array__(self, dtype: object | None = None, copy: bool | None = None) -> object"),
+      nb::sig(
+          "def __array__(self, dtype: object | None = None, copy: bool | None = None) -> object"),
       "A NumPy array over the same memory where it can be. bfloat16 becomes float32.");
   array.def("__dlpack__", &dlpack, nb::kw_only(), nb::arg("stream") = nb::none(),
             nb::arg("max_version") = nb::none(), nb::arg("dl_device") = nb::none(),

@@ -207,11 +207,12 @@ void bind_array_at(nb::module_& m, nb::class_<Array>& array) {
         nb::arg("value").none(),
         nb::sig(fmt::format("def {}(self, value: scalar | array) -> array", update.name).c_str()));
   }
-  array.def_prop_ro("at", [](const Array& self) { return ArrayAt{self, {}}; },
-                    "Updates at an index: x.at[index].add(value) is a copy of x in which every "
-                    "element has the value\nadded as often as the index names it; x[index] += "
-                    "value adds it once. Likewise subtract, multiply,\ndivide (integers: to the "
-                    "floor), maximum and minimum.");
+  array.def_prop_ro(
+      "at", [](const Array& self) { return ArrayAt{self, {}}; },
+      "Updates at an index: x.at[index].add(value) is a copy of x in which every "
+      "element has the value\nadded as often as the index names it; x[index] += "
+      "value adds it once. Likewise subtract, multiply,\ndivide (integers: to the "
+      "floor), maximum and minimum.");
 }
 
 }  // namespace

@@ -7,8 +7,8 @@ namespace rill::python {
 namespace {
 
 [[noreturn]] void refuse(nb::handle part) {
-  throw std::invalid_argument(fmt::format("[index] cannot index an array with {}",
-                                          Py_TYPE(part.ptr())->tp_name));
+  throw std::invalid_argument(
+      fmt::format("[index] cannot index an array with {}", Py_TYPE(part.ptr())->tp_name));
 }
 
 /// An index array or a mask, by its dtype.

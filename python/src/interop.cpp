@@ -21,7 +21,7 @@ struct Block {
   int size = 0;   // of an element
   bool swap = false;
 
-  Py_buffer view{};                  // one of these two keeps the memory alive
+  Py_buffer view{};  // one of these two keeps the memory alive
   nb::ndarray<nb::ro> dlpack;
 
   Block() = default;
@@ -137,7 +137,8 @@ bool read_dlpack(nb::handle object, Block& block) {
 /// Through numpy.asarray: what has __array__ or __array_interface__, and NumPy's own arrays whose
 /// dtype, bfloat16 of ml_dtypes, the buffer protocol does not know.
 bool read_through_numpy(nb::handle object, Block& block) {
-  if (!nb::hasattr(object, "__array__") && !nb::hasattr(object, "__array_interface__")) return false;
+  if (!nb::hasattr(object, "__array__") && !nb::hasattr(object, "__array_interface__"))
+    return false;
   nb::object array = nb::module_::import_("numpy").attr("asarray")(object);
   if (nb::str(array.attr("dtype")).equal(nb::str("bfloat16"))) {
     if (!read_buffer(array.attr("view")("uint16"), block)) return false;
@@ -148,8 +149,8 @@ bool read_through_numpy(nb::handle object, Block& block) {
 }
 
 void read_foreign(nb::handle object, Block& block) {
-  bool found = read_buffer(object, block) || read_dlpack(object, block) ||
-               read_through_numpy(object, block);
+  bool found =
+      read_buffer(object, block) || read_dlpack(object, block) || read_through_numpy(object, block);
   if (!found || (!block.dtype() && !block.is_complex128())) {
     nb::object dtype = nb::getattr(object, "dtype", nb::none());
     throw_type_error(fmt::format("[array] no dtype for the elements of this {}{}{}",
@@ -160,10 +161,10 @@ void read_foreign(nb::handle object, Block& block) {
 
 template <class T>
 T load(const char* address, bool swap) {
-  using Bits = std::conditional_t<
-      sizeof(T) == 8, uint64_t,
-      std::conditional_t<sizeof(T) == 4, uint32_t,
-                         std::conditional_t<sizeof(T) == 2, uint16_t, uint8_t>>>;
+  using Bits =
+      std::conditional_t<sizeof(T) == 8, uint64_t,
+                         std::conditional_t<sizeof(T) == 4, uint32_t,
+                                            std::conditional_t<sizeof(T) == 2, uint16_t, uint8_t>>>;
   Bits bits;
   std::memcpy(&bits, address, sizeof(Bits));
   if (swap) {
@@ -269,8 +270,8 @@ std::optional<Array> ask_for_array(nb::handle object) {
   if (name == nullptr) return std::nullopt;
   nb::object array = object.attr(name)();
   if (!is_array(array)) {
-    throw_type_error(fmt::format("[array] {} of {} returned a {}", name, type_of(object),
-                                 type_of(array)));
+    throw_type_error(
+        fmt::format("[array] {} of {} returned a {}", name, type_of(object), type_of(array)));
   }
   return unwrap(array);
 }

@@ -1,4 +1,6 @@
 // Arrays from nested lists and tuples.
+#include <utility>
+
 #include "convert.h"
 
 namespace rill::python {
@@ -26,9 +28,9 @@ Shape sizes_of(nb::handle object, int depth) {
 }
 
 [[noreturn]] void refuse_ragged(const Shape& expected, const Shape& actual) {
-  throw std::invalid_argument(fmt::format(
-      "[array] the lists are ragged: expected items of shape {}, got one of shape {}", expected,
-      actual));
+  throw std::invalid_argument(
+      fmt::format("[array] the lists are ragged: expected items of shape {}, got one of shape {}",
+                  expected, actual));
 }
 
 /// What became of filling an array of one element type.
@@ -36,7 +38,7 @@ enum class Outcome { done, wider, composed };
 
 /// Writes the leaves of nested lists one after the other as elements of type T. Stops at a leaf
 /// that is no scalar (`composed`) and, unless the dtype was asked for, at one that T cannot hold
-/// (`wider`, and `needed` tells what can). No Python code runs meanwhile: no list can change.
+/// (`wider`, and `needed` tells what can). No Python code runs until it stops: no list can change.
 template <class T>
 class Filler {
  public:
@@ -49,10 +51,7 @@ class Filler {
     if (axis + 1 == shape_.ssize()) return fill_leaves(list, axis);
     for (Py_ssize_t i = 0; i < shape_[axis]; ++i) {
       PyObject* row = item(list, i);
-      if (!is_list(row)) {
-        if (is_array(row) || is_foreign(row)) return Outcome::composed;
-        refuse_item(row, axis);
-      }
+      if (!is_list(row)) return compose_or_refuse(row, axis);
       if (Outcome outcome = fill(row, axis + 1); outcome != Outcome::done) return outcome;
     }
     return Outcome::done;
@@ -68,11 +67,17 @@ class Filler {
           *out_++ = static_cast<T>(PyFloat_AS_DOUBLE(leaf));
           continue;
         }
+      } else if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+        if (PyLong_CheckExact(leaf)) {
+          int overflow = 0;
+          long long value = PyLong_AsLongLongAndOverflow(leaf, &overflow);
+          if (overflow == 0 && (asked_ || std::in_range<T>(value))) {
+            *out_++ = static_cast<T>(value);
+            continue;
+          }
+        }
       }
-      if (!is_python_scalar(leaf)) {
-        if (is_array(leaf) || is_foreign(leaf)) return Outcome::composed;
-        refuse_item(leaf, axis);
-      }
+      if (!is_python_scalar(leaf)) return compose_or_refuse(leaf, axis);
       Scalar scalar = read_scalar(leaf);
       if (!asked_ && !holds(scalar)) return Outcome::wider;
       *out_++ = convert<T>(scalar);
@@ -80,9 +85,16 @@ class Filler {
     return Outcome::done;
   }
 
+  Outcome compose_or_refuse(PyObject* object, int axis) {
+    nb::object guard = nb::borrow(object);  // looking at it may run Python code that changes lists
+    if (is_array(object) || is_foreign(object)) return Outcome::composed;
+    refuse_item(object, axis);
+  }
+
   bool holds(const Scalar& scalar) {
     constexpr Dtype own = dtype_of<T>();
     if (scalar.kind < kind_of(own)) return true;
+    needed = scalar.dtype();
     if (scalar.kind == kind_of(own)) {
       if constexpr (own == Dtype::uint64) {
         require(scalar.width == Width::uint64 || scalar.integer >= 0,
@@ -92,7 +104,6 @@ class Filler {
       constexpr Width width = own == Dtype::int32 ? Width::int32 : Width::int64;
       if (scalar.kind != Kind::integer || scalar.width <= width) return true;
     }
-    needed = scalar.dtype();
     return false;
   }
 
@@ -114,7 +125,8 @@ class Filler {
 std::optional<Array> from_scalars(PyObject* list, const Shape& shape, std::optional<Dtype> asked) {
   Dtype dtype = asked ? *asked : element_count(shape) == 0 ? Dtype::float32 : Dtype::bool_;
   while (true) {
-    Ref<Buffer> block = Buffer::allocate(static_cast<size_t>(element_count(shape)) * size_of(dtype));
+    Ref<Buffer> block =
+        Buffer::allocate(static_cast<size_t>(element_count(shape)) * size_of(dtype));
     Dtype needed = dtype;
     Outcome outcome = visit_type(dtype, [&]<class T>(type_tag<T>) {
       Filler<T> filler(shape, static_cast<T*>(block->data()), asked.has_value());

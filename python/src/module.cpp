@@ -1,8 +1,12 @@
 // The extension module rill.core.
+#include <cstdlib>
+
 #include "common.h"
 
 NB_MODULE(core, m) {
   using namespace rill::python;
+  // Functions that grad() returns may live until the interpreter has gone; that is no leak of ours.
+  nb::set_leak_warnings(std::getenv("RILL_LEAK_WARNINGS") != nullptr);
   m.doc() = "Lazy arrays on streams: the names and behaviour of mlx.core.";
   nb::register_exception_translator([](const std::exception_ptr& error, void*) {
     // Exceptions that nanobind knows keep its translation; ours derive from them.

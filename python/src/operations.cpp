@@ -131,7 +131,6 @@ Arrays meshgrid(const Arrays& arrays, bool sparse, const std::string& indexing, 
   Arrays result;
   int n = static_cast<int>(arrays.size());
   for (int i = 0; i < n; ++i) {
-    require(arrays[i].ndim() <= 1, "[meshgrid] expected 1 dimension, got shape {}", arrays[i].shape());
     Shape shape(n, 1);
     bool swapped = indexing == "xy" && n > 1 && i < 2;
     shape[swapped ? 1 - i : i] = -1;
@@ -277,7 +276,7 @@ void bind_joining(nb::module_& m, Operations& ops) {
     return wrap(concatenate(list, 0, s));
   };
   for (const char* name : {"concatenate", "concat"}) {
-    m.def(name, concat, nb::arg("arrays"), nb::arg("axis") = 0, nb::kw_only(), stream_arg(), "Arrays joined along an axis.");
+    m.def(name, concat, nb::arg("arrays"), nb::arg("axis").none() = 0, nb::kw_only(), stream_arg(), "Arrays joined along an axis.");
   }
   m.def("stack", [](nb::object arrays, int axis, StreamArg s) { return wrap(stack(to_array_list(arrays, "stack"), axis, s)); },
         nb::arg("arrays"), nb::arg("axis") = 0, nb::kw_only(), stream_arg(), "Arrays joined along a new axis.");
@@ -335,6 +334,7 @@ void bind_joining(nb::module_& m, Operations& ops) {
 
 void bind_reductions(Operations& ops);
 void bind_products(Operations& ops);
+void bind_composed_operations(Operations& ops);
 
 void bind_operations(nb::module_& m, nb::class_<Array>& array) {
   Operations ops{m, array};
@@ -344,6 +344,7 @@ void bind_operations(nb::module_& m, nb::class_<Array>& array) {
   bind_joining(m, ops);
   bind_reductions(ops);
   bind_products(ops);
+  bind_composed_operations(ops);
 }
 
 }  // namespace rill::python

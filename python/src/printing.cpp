@@ -48,8 +48,7 @@ class Printer {
     if (axis == values_.shape.ssize()) return print_element(*data);
     int64_t n = values_.shape[axis];
     bool innermost = axis + 1 == values_.shape.ssize();
-    std::string separator =
-        innermost ? ", " : ",\n" + std::string(opening.size() + axis + 1, ' ');
+    std::string separator = innermost ? ", " : ",\n" + std::string(opening.size() + axis + 1, ' ');
     text_ += '[';
     for (int64_t i = 0; i < n; ++i) {
       if (i > 0) text_ += separator;
@@ -94,7 +93,8 @@ class Printer {
 std::string to_text(const Array& array) { return Printer(values_of(array)).print(); }
 
 nb::object format(const Array& array, const nb::str& spec) {
-  if (array.ndim() == 0) return steal_checked(PyObject_Format(to_python_scalar(array).ptr(), spec.ptr()));
+  if (array.ndim() == 0)
+    return steal_checked(PyObject_Format(to_python_scalar(array).ptr(), spec.ptr()));
   if (nb::len(spec) > 0) {
     throw_type_error("unsupported format string passed to rill.core.array.__format__");
   }
@@ -128,17 +128,20 @@ void bind_printing(nb::module_& m, nb::class_<Array>& array) {
           },
           nb::sig("def __exit__(self, exc_type: type | None = None, exc_value: object | None = "
                   "None, traceback: object | None = None) -> None"));
-  m.def("get_printoptions", [] { return PrintOptions{current_precision}; },
-        "The print options in force.");
-  m.def("set_printoptions", [](int precision) { current_precision = precision; },
-        nb::arg("precision") = PrintOptions::shortest,
-        "Sets the digits after the point of printed floats; -1 for the shortest form of six "
-        "digits.");
-  m.def("printoptions",
-        [](int precision) { return PrintOptionsContext{PrintOptions{precision}, {}}; },
-        nb::arg("precision") = PrintOptions::shortest,
-        "Sets print options within a block.\n\n"
-        ">>> with mx.printoptions(precision=3):\n...     print(x)");
+  m.def(
+      "get_printoptions", [] { return PrintOptions{current_precision}; },
+      "The print options in force.");
+  m.def(
+      "set_printoptions", [](int precision) { current_precision = precision; },
+      nb::arg("precision") = PrintOptions::shortest,
+      "Sets the digits after the point of printed floats; -1 for the shortest form of six "
+      "digits.");
+  m.def(
+      "printoptions",
+      [](int precision) { return PrintOptionsContext{PrintOptions{precision}, {}}; },
+      nb::arg("precision") = PrintOptions::shortest,
+      "Sets print options within a block.\n\n"
+      ">>> with mx.printoptions(precision=3):\n...     print(x)");
 }
 
 }  // namespace rill::python

@@ -77,7 +77,7 @@ void bind_sort(Operations& ops, const char* name, Sort f, const char* doc) {
         require(a.ndim() > 0 || axis.is_none(), "[{}] a 0-d array has no axis to sort along", name);
         return wrap(f(a, maybe_axis(axis), s));
       },
-      doc, nb::arg("axis") = -1, nb::kw_only(), stream_arg());
+      doc, nb::arg("axis").none() = -1, nb::kw_only(), stream_arg());
 }
 
 }  // namespace

@@ -168,14 +168,14 @@ void bind_stream_functions(nb::module_& m) {
       "synchronize",
       [](StreamArg s) {
         Stream stream = to_stream(s);
-        nb::gil_scoped_release release;
+        WithoutGil released;
         synchronize(stream);
       },
       nb::arg("stream") = nb::none(), "Waits until everything given to the stream has run.");
   m.def(
       "clear_streams",
       [] {
-        nb::gil_scoped_release release;
+        WithoutGil released;
         synchronize_all();
       },
       "Waits until all streams are idle. Idle streams cost nothing, so there is nothing to free.");
@@ -219,6 +219,7 @@ void bind_dtypes(nb::module_& m) {
     m.attr(row.dtype == Dtype::bool_ ? "bool_" : row.name.data()) = object;
   }
   bind_categories(m);
+  bind_dtype_info(m);
 }
 
 void bind_streams(nb::module_& m) {

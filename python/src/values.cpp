@@ -11,7 +11,8 @@ PyObject* new_object(T value) {
   if constexpr (std::is_same_v<T, bool>) return PyBool_FromLong(value);
   else if constexpr (std::is_same_v<T, uint64_t>) return PyLong_FromUnsignedLongLong(value);
   else if constexpr (std::is_integral_v<T>) return PyLong_FromLongLong(value);
-  else if constexpr (std::is_same_v<T, complex64>) return PyComplex_FromDoubles(value.real(), value.imag());
+  else if constexpr (std::is_same_v<T, complex64>)
+    return PyComplex_FromDoubles(value.real(), value.imag());
   else return PyFloat_FromDouble(static_cast<double>(value));
 }
 
@@ -103,15 +104,11 @@ void bind_numbers(nb::class_<Array>& array) {
   array.def("__bool__", &to_bool);
   array.def(
       "__int__",
-      [](const Array& self) {
-        return steal_checked(PyNumber_Long(to_python_scalar(self).ptr()));
-      },
+      [](const Array& self) { return steal_checked(PyNumber_Long(to_python_scalar(self).ptr())); },
       nb::sig("def __int__(self) -> int"));
   array.def(
       "__float__",
-      [](const Array& self) {
-        return steal_checked(PyNumber_Float(to_python_scalar(self).ptr()));
-      },
+      [](const Array& self) { return steal_checked(PyNumber_Float(to_python_scalar(self).ptr())); },
       nb::sig("def __float__(self) -> float"));
   array.def(
       "__complex__",
@@ -127,14 +124,17 @@ void bind_numbers(nb::class_<Array>& array) {
 }
 
 void bind_copies(nb::class_<Array>& array) {
-  array.def("__copy__", [](const Array& self) { return wrap(self); },
-            nb::sig("def __copy__(self) -> array"));
-  array.def("__deepcopy__", [](const Array& self, nb::handle) { return wrap(self); },
-            nb::arg("memo"), nb::sig("def __deepcopy__(self, memo: dict) -> array"));
+  array.def(
+      "__copy__", [](const Array& self) { return wrap(self); },
+      nb::sig("def __copy__(self) -> array"));
+  array.def(
+      "__deepcopy__", [](const Array& self, nb::handle) { return wrap(self); }, nb::arg("memo"),
+      nb::sig("def __deepcopy__(self, memo: dict) -> array"));
   array.def("__getstate__", &get_state, nb::sig("def __getstate__(self) -> tuple"));
-  array.def("__setstate__",
-            [](Array& self, const nb::tuple& state) { new (&self) Array(from_state(state)); },
-            nb::sig("def __setstate__(self, state: tuple) -> None"));
+  array.def(
+      "__setstate__",
+      [](Array& self, const nb::tuple& state) { new (&self) Array(from_state(state)); },
+      nb::sig("def __setstate__(self, state: tuple) -> None"));
 }
 
 }  // namespace
@@ -161,8 +161,9 @@ void bind_values(nb::module_& m, nb::class_<Array>& array) {
   });
   nb::class_<ArrayIterator>(m, "ArrayIterator", "Iterates over the first axis of an array.")
       .def("__next__", &ArrayIterator::next, nb::sig("def __next__(self) -> array"))
-      .def("__iter__", [](nb::handle self) { return nb::borrow(self); },
-           nb::sig("def __iter__(self) -> ArrayIterator"));
+      .def(
+          "__iter__", [](nb::handle self) { return nb::borrow(self); },
+          nb::sig("def __iter__(self) -> ArrayIterator"));
   array.def(
       "__iter__",
       [](const Array& self) {

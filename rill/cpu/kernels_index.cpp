@@ -138,12 +138,11 @@ void run_gather(const Launch& launch) {
   }
 }
 
-/// Reads `count` elements at `index`, each from `from` + its index times `stride`, and all of this
-/// moves on by `step` items an element.
+/// Reading along an axis: element i of a run is at `from` + i * step + its index times `stride`.
 struct AlongAxis {
   int axis;
-  int64_t size;
-  int64_t stride;
+  int64_t size;    // of the axis
+  int64_t stride;  // of the axis
 
   template <class T>
   void read(const T* from, int64_t step, const int64_t* index, int64_t index_step, int64_t count,

@@ -41,21 +41,27 @@ bool is_before(complex64 a, complex64 b) {
   return !is_before(b.real(), a.real()) && is_before(a.imag(), b.imag());
 }
 
-/// Rows of `n` elements, from `src` to `dst`, which may be the same.
 template <class K>
-void sort_row(Dtype dtype, const K* src, int64_t n, K* dst) {
-  if constexpr (sizeof(K) == 1) {
-    count_sort(src, n, dst);
-  } else {
-    constexpr int64_t many = 1 << 16;
-    sort_kernels::to_keys(dtype, src, n, dst);
-    if constexpr (sizeof(K) == 2) {
-      if (n >= many) count_sort(dst, n, dst);
-      else sort_keys(dst, n);
-    } else {
-      sort_keys(dst, n);
+void sort_keys_of_rows(K* keys, int64_t rows, int64_t n) {
+  constexpr int64_t many = 1 << 16;
+  if constexpr (sizeof(K) == 2) {
+    if (n >= many) {
+      for (int64_t i = 0; i < rows; ++i) count_sort(keys + i * n, n, keys + i * n);
+      return;
     }
-    sort_kernels::from_keys(dtype, dst, n);
+  }
+  sort_key_rows(keys, rows, n);
+}
+
+/// Sorts rows of `n` elements from `src` to `dst`, which may be the same, on this thread.
+template <class K>
+void sort_some_rows(Dtype dtype, const K* src, int64_t rows, int64_t n, K* dst) {
+  if constexpr (sizeof(K) == 1) {
+    for (int64_t i = 0; i < rows; ++i) count_sort(src + i * n, n, dst + i * n);
+  } else {
+    sort_kernels::to_keys(dtype, src, rows * n, dst);
+    sort_keys_of_rows(dst, rows, n);
+    sort_kernels::from_keys(dtype, dst, rows * n);
   }
 }
 
@@ -87,7 +93,7 @@ void sort_rows(Dtype dtype, const char* src, int64_t rows, int64_t n, char* dst)
     const K* from = reinterpret_cast<const K*>(src);
     K* to = reinterpret_cast<K*>(dst);
     auto chunk = [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) sort_row(dtype, from + i * n, n, to + i * n);
+      sort_some_rows(dtype, from + begin * n, end - begin, n, to + begin * n);
     };
     if constexpr (sizeof(K) < 4) {
       parallel_for(rows, std::max<int64_t>(1, grain / n), chunk);
@@ -129,13 +135,15 @@ template <class Rank>
 void argsort_rows(Dtype dtype, const char* src, int64_t rows, int64_t n, uint32_t* dst) {
   const int item = size_of(dtype);
   auto chunk = [&](int64_t begin, int64_t end) {
-    Ref<Buffer> memory = Buffer::allocate(n * sizeof(Rank));
+    const int64_t rows_here = end - begin;
+    Ref<Buffer> memory = Buffer::allocate(rows_here * n * sizeof(Rank));
     auto* ranks = static_cast<Rank*>(memory->data());
-    for (int64_t i = begin; i < end; ++i) {
-      sort_kernels::to_ranks(dtype, src + i * n * item, n, 0, ranks);
-      sort_keys(ranks, n);
-      for (int64_t k = 0; k < n; ++k) dst[i * n + k] = index_of(ranks[k]);
+    for (int64_t i = 0; i < rows_here; ++i) {
+      sort_kernels::to_ranks(dtype, src + (begin + i) * n * item, n, 0, ranks + i * n);
     }
+    sort_key_rows(ranks, rows_here, n);
+    uint32_t* to = dst + begin * n;
+    for (int64_t k = 0; k < rows_here * n; ++k) to[k] = index_of(ranks[k]);
   };
   auto long_row = [&](int64_t i) {
     Ref<Buffer> memory = Buffer::allocate(2 * n * sizeof(Rank));

@@ -81,6 +81,20 @@ bool is_inf(T x) {
 }
 inline bool is_inf(Complex x) { return is_inf(x.re) || is_inf(x.im); }
 template <Integer T>
+bool is_positive_inf(T) {
+  return false;
+}
+template <Float T>
+bool is_positive_inf(T x) {
+  return x == std::numeric_limits<T>::infinity();
+}
+inline bool is_positive_inf(Complex x) { return is_positive_inf(x.re); }
+template <class T>
+bool is_negative_inf(T x) {
+  if constexpr (std::is_same_v<T, bool>) return false;
+  else return is_positive_inf(static_cast<T>(-x));
+}
+template <Integer T>
 bool is_finite(T) {
   return true;
 }
@@ -168,10 +182,7 @@ T power(T base, T exponent) {
     return base || !exponent;
   } else {
     if constexpr (std::is_signed_v<T>) {
-      if (exponent < 0) {
-        if (base == 1) return 1;
-        return base == -1 ? static_cast<T>(exponent % 2 == 0 ? 1 : -1) : T(0);
-      }
+      if (exponent < 0) return 0;
     }
     using U = std::conditional_t<(sizeof(T) < 4), uint32_t, std::make_unsigned_t<T>>;
     U result = 1;

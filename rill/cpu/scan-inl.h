@@ -145,15 +145,16 @@ HWY_INLINE void ScanLine(const Job& job) {
   *carry = hn::GetLane(running);
 }
 
-/// The elements of `values`, of which the last vector may be cut short, read as accumulators.
+/// One row of many columns; `next` is the row that follows.
 template <class T, class Op>
-HWY_INLINE void ScanRow(const T* src, T* dst, int64_t columns, typename Op::Acc* carry,
-                        bool stream) {
+HWY_INLINE void ScanRow(const T* src, const T* next, T* dst, int64_t columns,
+                        typename Op::Acc* carry, bool stream) {
   using A = typename Op::Acc;
   const hn::CappedTag<A, 16> d;
   constexpr int64_t lanes = hn::MaxLanes(d);
   int64_t j = 0;
   for (; j + lanes <= columns; j += lanes) {
+    __builtin_prefetch(next + j);
     const auto v = Op::Apply(hn::LoadU(d, carry + j), LoadAs(d, src + j));
     hn::StoreU(v, d, carry + j);
     if (dst == nullptr) continue;
@@ -186,7 +187,8 @@ void RunVectors(const Job& job) {
   bool aligned = (reinterpret_cast<uintptr_t>(dst) | (job.step * sizeof(T))) % 64 == 0;
   for (int64_t i = 0; i < job.rows; ++i) {
     int64_t at = (job.reverse ? job.rows - 1 - i : i) * job.step;
-    ScanRow<T, Op>(src + at, dst == nullptr ? nullptr : dst + at, job.columns, carry,
+    const T* next = src + at + (job.reverse ? -job.step : job.step);
+    ScanRow<T, Op>(src + at, next, dst == nullptr ? nullptr : dst + at, job.columns, carry,
                    job.stream && aligned);
   }
 }

@@ -31,6 +31,7 @@ struct Scatter {
   void by_slices() const;
   void by_pieces(int64_t first, int64_t last) const;
   void by_targets(const char* source) const;
+  void by_ranges() const;
 };
 
 /// The piece [first, first + count) of some runs, each run `length` items at a time.
@@ -157,6 +158,29 @@ void Scatter::by_targets(const char* source) const {
   });
 }
 
+/// For short slices of one run that are disjoint where they differ: each range of the output is
+/// written by one thread, which picks its own from all places.
+void Scatter::by_ranges() const {
+  constexpr int most_ranges = 8;
+  const int ranges = std::min(parallel_width(), most_ranges);
+  const auto each = static_cast<uint64_t>((size - 1) / ranges + 1);
+  parallel_for(ranges, 1, [&](int64_t range, int64_t) {
+    int64_t offsets[most_entries];
+    Entry entries[most_entries];
+    const uint64_t begin = static_cast<uint64_t>(range) * each;
+    for (int64_t first = 0; first < places.count(); first += most_entries) {
+      int64_t count = std::min(most_entries, places.count() - first);
+      places.read(first, first + count, offsets);
+      int64_t n = 0;
+      for (int64_t i = 0; i < count; ++i) {
+        entries[n] = {offsets[i], (first + i) * slice.size()};
+        n += static_cast<uint64_t>(offsets[i]) - begin < each;
+      }
+      combine(out, updates, entries, n, slice.size());
+    }
+  });
+}
+
 /// Gives the output a copy of the operand, or the operand's own block where nobody else sees it.
 void copy_operand(const Launch& launch) {
   const Output& in = launch.in(0);
@@ -198,7 +222,10 @@ void scatter_into(const Launch& launch, ScatterMode mode, std::string_view name,
 
   bool disjoint = are_disjoint(axes, slice_shape);
   bool small = updates.size < grain || places.count() < 16;
-  bool by_targets = disjoint && slice.runs() == 1 && !small;
+  bool whole = disjoint && slice.runs() == 1 && !small;
+  constexpr int64_t short_bytes = 128;
+  bool by_ranges = whole && slice.size() * size_of(out.dtype) < short_bytes;
+  bool by_targets = whole && !by_ranges;
   bool dense = updates.size >= out.size / 4;
   bool copies = by_targets && dense && in.row_major && are_rows(axes, out.shape, slice_shape) &&
                 !is_last_use(launch, 0);
@@ -209,6 +236,7 @@ void scatter_into(const Launch& launch, ScatterMode mode, std::string_view name,
   Scatter scatter{places,   slice, values.as<char>(), out.data,
                   out.size, size_of(out.dtype), scatter_kernels::find_combine(mode, out.dtype)};
   if (by_targets) scatter.by_targets(copies ? in.data : nullptr);
+  else if (by_ranges) scatter.by_ranges();
   else if (disjoint) scatter.by_pieces(0, places.count());
   else scatter.by_slices();
 }

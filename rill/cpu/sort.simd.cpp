@@ -1,4 +1,4 @@
-#include <bit>
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <type_traits>
@@ -128,6 +128,63 @@ void ToWideRanks(Dtype dtype, const void* src, int64_t n, uint32_t first, WideRa
   }
 }
 
+/// Calls `exchange(a, b)`, a < b, for the comparators of Batcher's odd-even merge sort of n keys.
+template <class F>
+HWY_INLINE void ForComparators(int64_t n, F exchange) {
+  for (int64_t p = 1; p < n; p *= 2) {
+    for (int64_t k = p; k > 0; k /= 2) {
+      for (int64_t j = k % p; j + k < n; j += 2 * k) {
+        for (int64_t i = j; i < j + k && i + k < n; ++i) {
+          if (i / (2 * p) == (i + k) / (2 * p)) exchange(i, i + k);
+        }
+      }
+    }
+  }
+}
+
+/// Sorts 16 rows, key i of row r at rows[i][r].
+template <class T>
+void SortSideBySide(T (*rows)[16], int64_t n) {
+  const hn::CappedTag<T, 16> d;
+  constexpr int64_t lanes = hn::MaxLanes(d);
+  ForComparators(n, [&](int64_t a, int64_t b) HWY_ATTR {
+    for (int64_t r = 0; r < 16; r += lanes) {
+      const auto low = hn::Load(d, rows[a] + r);
+      const auto high = hn::Load(d, rows[b] + r);
+      hn::Store(hn::Min(low, high), d, rows[a] + r);
+      hn::Store(hn::Max(low, high), d, rows[b] + r);
+    }
+  });
+}
+
+template <class T>
+void SortNarrowRows(void* keys, int64_t rows, int64_t n) {
+  alignas(64) T side[sort_kernels::most_narrow][16];
+  T* p = static_cast<T*>(keys);
+  for (int64_t row = 0; row < rows; row += 16, p += 16 * n) {
+    const int64_t count = std::min<int64_t>(16, rows - row);
+    if (count < 16) std::memset(side, 0, sizeof(side));
+    for (int64_t r = 0; r < count; ++r) {
+      for (int64_t i = 0; i < n; ++i) side[i][r] = p[r * n + i];
+    }
+    SortSideBySide(side, n);
+    for (int64_t r = 0; r < count; ++r) {
+      for (int64_t i = 0; i < n; ++i) p[r * n + i] = side[i][r];
+    }
+  }
+}
+
+sort_kernels::SortNarrow FindSortNarrow(Dtype key) {
+  switch (key) {
+    case Dtype::int16: return SortNarrowRows<int16_t>;
+    case Dtype::uint16: return SortNarrowRows<uint16_t>;
+    case Dtype::int32: return SortNarrowRows<int32_t>;
+    case Dtype::uint32: return SortNarrowRows<uint32_t>;
+    case Dtype::int64: return SortNarrowRows<int64_t>;
+    default: return SortNarrowRows<uint64_t>;
+  }
+}
+
 template <class T>
 void Count(const void* keys, int64_t n, const void* pivots, int buckets, int64_t* counts) {
   const hn::ScalableTag<T> d;
@@ -155,7 +212,7 @@ void Count(const void* keys, int64_t n, const void* pivots, int buckets, int64_t
 /// never touches what lies behind a bucket.
 template <class T>
 struct Outbox {
-  static constexpr int64_t room = 512;
+  static constexpr int64_t room = 1024 / sizeof(T);
   alignas(64) T keys[room + 64 / sizeof(T)];
   int64_t count = 0;
 
@@ -219,6 +276,7 @@ HWY_EXPORT(ToKeys);
 HWY_EXPORT(FromKeys);
 HWY_EXPORT(ToNarrowRanks);
 HWY_EXPORT(ToWideRanks);
+HWY_EXPORT(FindSortNarrow);
 HWY_EXPORT(FindPartition);
 
 namespace sort_kernels {
@@ -235,6 +293,7 @@ void to_ranks(Dtype dtype, const void* src, int64_t n, uint32_t first, uint64_t*
 void to_ranks(Dtype dtype, const void* src, int64_t n, uint32_t first, WideRank* ranks) {
   HWY_DYNAMIC_DISPATCH(ToWideRanks)(dtype, src, n, first, ranks);
 }
+SortNarrow find_sort_narrow(Dtype key) { return HWY_DYNAMIC_DISPATCH(FindSortNarrow)(key); }
 Partition find_partition(Dtype key) { return HWY_DYNAMIC_DISPATCH(FindPartition)(key); }
 
 }  // namespace sort_kernels

@@ -30,6 +30,12 @@ struct WideRank {
 };
 void to_ranks(Dtype dtype, const void* src, int64_t n, uint32_t first_index, WideRank* ranks);
 
+/// Sorts `rows` rows of `n` keys each, in place, for n up to most_narrow: many rows side by side.
+inline constexpr int64_t most_narrow = 64;
+using SortNarrow = void (*)(void* keys, int64_t rows, int64_t n);
+/// For keys that are integers of 2, 4 or 8 bytes.
+SortNarrow find_sort_narrow(Dtype key);
+
 /// Splitting keys between pivots: bucket b has those from pivots[b - 1] on that are below
 /// pivots[b].
 inline constexpr int most_buckets = 16;

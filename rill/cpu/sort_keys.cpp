@@ -80,6 +80,17 @@ void sort_keys(K* keys, int64_t n) {
 }
 
 template <class K>
+void sort_key_rows(K* keys, int64_t rows, int64_t n) {
+  constexpr int64_t several = 4;
+  if constexpr (!std::is_same_v<K, WideRank>) {
+    if (n <= sort_kernels::most_narrow && rows >= several) {
+      return sort_kernels::find_sort_narrow(dtype_of<K>())(keys, rows, n);
+    }
+  }
+  for (int64_t i = 0; i < rows; ++i) sort_keys(keys + i * n, n);
+}
+
+template <class K>
 void sort_long_keys(const K* keys, int64_t n, K* sorted, FunctionRef<void(int64_t, int64_t)> done) {
   constexpr int64_t block = 1 << 16;
   const int buckets = std::min<int>(std::bit_ceil(static_cast<unsigned>(parallel_width())),
@@ -117,8 +128,11 @@ void sort_long_keys(const K* keys, int64_t n, K* sorted, FunctionRef<void(int64_
 
 template void sort_keys(uint16_t*, int64_t);
 template void sort_keys(int16_t*, int64_t);
-#define INSTANTIATE(K)                \
-  template void sort_keys(K*, int64_t); \
+template void sort_key_rows(uint16_t*, int64_t, int64_t);
+template void sort_key_rows(int16_t*, int64_t, int64_t);
+#define INSTANTIATE(K)                               \
+  template void sort_keys(K*, int64_t);              \
+  template void sort_key_rows(K*, int64_t, int64_t); \
   template void sort_long_keys(const K*, int64_t, K*, FunctionRef<void(int64_t, int64_t)>);
 INSTANTIATE(uint32_t)
 INSTANTIATE(int32_t)

@@ -9,6 +9,9 @@ namespace rill {
 /// Sorts `n` keys in place on this thread. K is an integer of 2, 4 or 8 bytes, or a WideRank.
 template <class K>
 void sort_keys(K* keys, int64_t n);
+/// The same for each of `rows` rows of `n` keys, one after another in memory.
+template <class K>
+void sort_key_rows(K* keys, int64_t rows, int64_t n);
 
 /// From this many keys on a single sequence is worth the whole pool.
 inline constexpr int64_t long_sort = int64_t{1} << 17;

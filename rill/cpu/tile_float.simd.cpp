@@ -95,12 +95,12 @@ template <class F>
 HWY_INLINE Vector<F> conj(Vector<F> x) {
   return x;
 }
-/// Zero keeps its sign, nan becomes zero.
+/// Zero and nan give zero.
 template <class F>
 HWY_INLINE Vector<F> sign(Vector<F> x) {
   auto one = hn::CopySign(hn::Set(Tag<F>(), F(1)), x.v);
   auto plain = hn::Gt(hn::Abs(x.v), hn::Zero(Tag<F>()));
-  return hn::IfThenElse(plain, one, hn::IfThenZeroElse(hn::IsNaN(x.v), x.v));
+  return hn::IfThenElseZero(plain, one);
 }
 /// For floats the table asks for the floor.
 template <class F>

@@ -135,7 +135,7 @@ Arrays take_along_axis_jvp(const JvpArgs& args) {
 }
 
 void require_indices(const char* operation, const Array& indices) {
-  require<type_error>(is_integer(indices.dtype()), "[{}] indices must be integers, got {}",
+  require(is_integer(indices.dtype()), "[{}] indices must be integers, got {}",
                       operation, name_of(indices.dtype()));
 }
 

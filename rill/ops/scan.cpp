@@ -1,7 +1,8 @@
 #include "rill/ops/scan.h"
 
-#include "rill/ops/derivatives.h"
+#include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/index.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
 
@@ -11,6 +12,44 @@ namespace {
 
 Array again(const ScanAttrs& attrs, ScanKind kind, const Array& x, bool reverse) {
   return scan(kind, x, attrs.axis, reverse, attrs.inclusive);
+}
+
+/// Where along the axis the running extremum of each place comes from: the last element so far
+/// that reached it.
+Array sources(const ScanAttrs& attrs, const Array& x) {
+  Array running = scan(attrs.kind, x, attrs.axis, attrs.reverse);
+  int64_t extent = x.shape()[attrs.axis];
+  Shape shape(x.ndim(), 1);
+  shape[attrs.axis] = extent;
+  Array places = reshape(arange(int64_t{0}, extent, int64_t{1}, Dtype::int64), shape);
+  Array reached = equal(x, running);
+  if (attrs.reverse) return cummin(where(reached, places, Array(extent - 1)), attrs.axis, true);
+  return cummax(where(reached, places, Array(int64_t{0})), attrs.axis);
+}
+
+/// An exclusive scan is the inclusive one moved by a place; this moves its cotangent back, or its
+/// tangent forth.
+Array moved(const Array& g, int axis, bool forwards) {
+  int64_t extent = g.shape()[axis];
+  if (extent == 0) return g;
+  Shape start(g.ndim(), 0);
+  Shape size = g.shape();
+  Shape low(g.ndim(), 0);
+  Shape high(g.ndim(), 0);
+  start[axis] = forwards ? 0 : 1;
+  size[axis] = extent - 1;
+  (forwards ? low : high)[axis] = 1;
+  return pad(slice(g, start, Shape(g.ndim(), 1), size), low, high, Array(0.0, g.dtype()));
+}
+
+Array extremum_vjp(const ScanAttrs& attrs, const Array& x, Array g) {
+  if (!attrs.inclusive) g = moved(g, attrs.axis, attrs.reverse);
+  return scatter_along_axis(ScatterMode::add, zeros_like(x), sources(attrs, x), g, attrs.axis);
+}
+
+Array extremum_jvp(const ScanAttrs& attrs, const Array& x, const Array& t) {
+  Array running = take_along_axis(t, sources(attrs, x), attrs.axis);
+  return attrs.inclusive ? running : moved(running, attrs.axis, !attrs.reverse);
 }
 
 /// The cotangent of element i gathers those of all outputs that element i went into.
@@ -27,12 +66,7 @@ Arrays scan_vjp(const VjpArgs& args) {
       Array ratio = g * exp(high - out);
       return {again(attrs, ScanKind::sum, ratio, !attrs.reverse) * exp(x - high)};
     }
-    default: {
-      // Each output came from the last element that set it.
-      Array reached = astype(equal(x, out), x.dtype());
-      Array zero(0.0, g.dtype());
-      return {where(equal(x, out), g / where(reached > zero, reached, Array(1.0, g.dtype())), zero)};
-    }
+    default: return {extremum_vjp(attrs, x, g)};
   }
 }
 
@@ -48,7 +82,7 @@ Arrays scan_jvp(const JvpArgs& args) {
       Array high = stop_gradient(max(x, Axes{attrs.axis}, true));
       return {again(attrs, ScanKind::sum, t * exp(x - high), attrs.reverse) * exp(high - out)};
     }
-    default: return {where(equal(x, out), t, Array(0.0, t.dtype()))};
+    default: return {extremum_jvp(attrs, x, t)};
   }
 }
 

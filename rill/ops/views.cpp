@@ -5,6 +5,7 @@
 #include "rill/ops/creation.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/index.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
 #include "rill/ops/shape_attrs.h"
@@ -116,8 +117,23 @@ const OpInfo diagonal_op{
     }),
 };
 
+/// Every element of the operand collects what the views of it got.
+Arrays as_strided_vjp(const VjpArgs& args) {
+  const auto& attrs = args.attrs.as<StridedAttrs>();
+  const Array& x = args.inputs[0];
+  Array places = arange(int64_t{0}, x.size(), int64_t{1}, Dtype::int64);
+  places = reshape(as_strided(places, attrs.shape, attrs.strides, attrs.offset), {-1});
+  Array nothing = zeros({x.size()}, x.dtype());
+  Array total = scatter_along_axis(ScatterMode::add, nothing, places,
+                                   reshape(args.cotangents[0], {-1}), 0);
+  return {reshape(total, x.shape())};
+}
+
+extern const OpInfo as_strided_op;
 const OpInfo as_strided_op{
     .name = "as_strided",
+    .vjp = as_strided_vjp,
+    .jvp = linear_jvp<as_strided_op>,
     .is_view = true,
     .kernels = everywhere([](const Launch& launch) {
       const auto& attrs = launch.attrs<StridedAttrs>();
