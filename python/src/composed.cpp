@@ -25,9 +25,9 @@ Axes axes_of(const AxesArg& axes, const char* operation) {
   return *given;
 }
 
-/// An array, not a Python scalar.
+/// An array, not a Python scalar or list.
 Array array_only(nb::handle object, const char* operation) {
-  if (is_python_scalar(object)) {
+  if (is_python_scalar(object) || PyList_Check(object.ptr()) || PyTuple_Check(object.ptr())) {
     throw_type_error(fmt::format("[{}] expected an array, got {}", operation, type_of(object)));
   }
   return to_array(object, operation);
@@ -89,7 +89,7 @@ void bind_sorted(Operations& ops) {
         [f](const Array& a, int64_t k, nb::object axis, StreamArg s) {
           return wrap(f(a, k, maybe_axis(axis), s));
         },
-        doc, nb::arg(argument), nb::arg("axis") = -1, nb::kw_only(), stream_arg());
+        doc, nb::arg(argument), nb::arg("axis").none() = -1, nb::kw_only(), stream_arg());
   };
   bind_partition("partition", "kth", partition,
                  "Reordered along an axis so that element kth is in its place, with none greater "

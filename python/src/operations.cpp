@@ -18,6 +18,10 @@ Dtype dtype_or(const DtypeArg& dtype, Dtype otherwise) {
 /// arange(stop), arange(start, stop), arange(start, stop, step), positional or by name.
 nb::object arange_any(nb::handle first, nb::handle second, nb::handle third, DtypeArg dtype,
                       StreamArg stream, nb::handle named_start) {
+  require(dtype.is_none() || static_cast<Dtype>(dtype) != Dtype::bool_, "[arange] is not defined for bool");
+  for (nb::handle bound : {first, second, third, named_start}) {
+    require(!PyBool_Check(bound.ptr()), "[arange] expected numbers, got a bool");
+  }
   nb::handle start = named_start;
   nb::handle stop = first;
   if (!second.is_none()) {
@@ -239,6 +243,15 @@ void bind_views(Operations& ops) {
 }
 
 void bind_methods(nb::class_<Array>& array) {
+  array.def("__array_namespace__", [](nb::handle, nb::object api_version) {
+    if (!api_version.is_none()) nb::cast<std::string>(api_version);
+    return nb::module_::import_("rill.core"); }, nb::kw_only(), nb::arg("api_version") = nb::none(),
+    "The module whose functions take this array (Python array API standard).");
+  array.def("to_device", [](nb::handle self, DtypeArg device, StreamArg) {
+    require(nb::isinstance<Device>(device) || nb::isinstance<DeviceType>(device),
+            "[to_device] expected a Device or a DeviceType, got {}", type_of(device));
+    return nb::borrow(self); }, nb::arg("device"), nb::kw_only(), stream_arg(),
+    "The array itself: data travels to where it is used.");
   auto sizes = [](const nb::args& args) {
     nb::object given = args.size() == 1 && !PyIndex_Check(nb::object(args[0]).ptr())
                            ? nb::object(args[0]) : nb::object(args);

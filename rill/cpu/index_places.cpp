@@ -27,13 +27,18 @@ Places::Places(std::string_view operation, std::span<const Array> indices, const
 }
 
 void Places::read(int64_t begin, int64_t end, int64_t* offsets) const {
-  std::fill(offsets, offsets + (end - begin), 0);
-  for (const Source& source : sources_) add(source, begin, end, offsets);
+  if (sources_.empty()) std::fill(offsets, offsets + (end - begin), 0);
+  for (const Source& source : sources_) {
+    if (&source == &sources_.front()) read<true>(source, begin, end, offsets);
+    else read<false>(source, begin, end, offsets);
+  }
 }
 
-void Places::add(const Source& source, int64_t begin, int64_t end, int64_t* offsets) const {
+template <bool first>
+void Places::read(const Source& source, int64_t begin, int64_t end, int64_t* offsets) const {
   const auto size = static_cast<uint64_t>(source.size);
   const uint64_t last = size - static_cast<uint64_t>(std::max<int64_t>(source.slice, 1));
+  const uint64_t stride = source.stride;
   const int64_t step = source.walk.step(0);
   bool outside = false;
   source.walk.for_runs(begin, end, [&](auto at, int64_t count) {
@@ -42,7 +47,8 @@ void Places::add(const Source& source, int64_t begin, int64_t end, int64_t* offs
       int64_t value = index[i * step];
       uint64_t place = static_cast<uint64_t>(value) + (value < 0 ? size : 0);
       outside |= place > last;
-      offsets[i] = static_cast<int64_t>(static_cast<uint64_t>(offsets[i]) + place * source.stride);
+      uint64_t before = first ? 0 : static_cast<uint64_t>(offsets[i]);
+      offsets[i] = static_cast<int64_t>(before + place * stride);
     }
     offsets += count;
   });

@@ -36,7 +36,9 @@ class Places {
     uint64_t stride;
   };
 
-  void add(const Source& source, int64_t begin, int64_t end, int64_t* offsets) const;
+  /// Adds what one index array says, or for the first one sets it.
+  template <bool first>
+  void read(const Source& source, int64_t begin, int64_t end, int64_t* offsets) const;
   [[noreturn]] void fail(const Source& source, int64_t begin, int64_t end) const;
 
   std::string_view operation_;

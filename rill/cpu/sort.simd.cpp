@@ -212,7 +212,7 @@ void Count(const void* keys, int64_t n, const void* pivots, int buckets, int64_t
 /// never touches what lies behind a bucket.
 template <class T>
 struct Outbox {
-  static constexpr int64_t room = 1024 / sizeof(T);
+  static constexpr int64_t room = 512;
   alignas(64) T keys[room + 64 / sizeof(T)];
   int64_t count = 0;
 
@@ -222,6 +222,18 @@ struct Outbox {
     count = 0;
   }
 };
+
+/// The lanes in the mask, first. In 32-bit lanes: Highway's 64-bit way copies a table each time.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Packed(D d, V v, hn::Mask<D> mask) {
+  if constexpr (sizeof(hn::TFromD<D>) == 8 && hn::MaxLanes(D()) > 1) {
+    const hn::Repartition<uint32_t, D> halves;
+    const auto wanted = hn::MaskFromVec(hn::BitCast(halves, hn::VecFromMask(d, mask)));
+    return hn::BitCast(d, hn::Compress(hn::BitCast(halves, v), wanted));
+  } else {
+    return hn::Compress(v, mask);
+  }
+}
 
 template <class T>
 void Split(const void* keys, int64_t n, const void* pivots, int buckets, void** to) {
@@ -234,7 +246,7 @@ void Split(const void* keys, int64_t n, const void* pivots, int buckets, void** 
   auto put = [&](int b, hn::Vec<decltype(d)> v, hn::Mask<decltype(d)> mask) HWY_ATTR {
     Outbox<T>& box = boxes[b];
     if (box.count + lanes > Outbox<T>::room) box.Flush(out[b]);
-    hn::StoreU(hn::Compress(v, mask), d, box.keys + box.count);
+    hn::StoreU(Packed(d, v, mask), d, box.keys + box.count);
     box.count += static_cast<int64_t>(hn::CountTrue(d, mask));
   };
   int64_t i = 0;

@@ -73,8 +73,9 @@ Node::Node(const OpInfo& operation, Stream where, Inputs operands, Attrs attribu
       attrs(std::move(attributes)),
       inputs(std::move(operands)) {
   for (const Array& input : inputs) {
+    // One that has ended is not inherited: it would hide the one in progress.
     uint32_t outer = input.node().trace;
-    if (outer != 0 && (trace == 0 || outer < trace)) trace = outer;
+    if (outer != 0 && (trace == 0 || outer < trace) && trace_is_active(outer)) trace = outer;
   }
   node_count.fetch_add(1, std::memory_order_relaxed);
 }

@@ -64,7 +64,10 @@ int stream_count() { return next_stream.load(std::memory_order_relaxed); }
 
 Stream to_stream(const StreamOrDevice& where) {
   if (const auto* stream = std::get_if<Stream>(&where)) return *stream;
-  if (const auto* device = std::get_if<Device>(&where)) return default_stream(*device);
+  if (const auto* device = std::get_if<Device>(&where)) {
+    if (device->index != 0) [[unlikely]] require_device("stream", *device);
+    return default_stream(*device);
+  }
   return default_stream(defaults.device);
 }
 

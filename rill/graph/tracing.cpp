@@ -1,6 +1,8 @@
 #include "rill/graph/tracing.h"
 
 #include <algorithm>
+#include <atomic>
+#include <limits>
 #include <mutex>
 #include <vector>
 
@@ -11,8 +13,18 @@ namespace {
 struct Registry {
   std::mutex mutex;
   uint32_t last = 0;
-  std::vector<uint32_t> active;
+  std::vector<uint32_t> active;  // ascending
+
+  void publish_lowest_locked();
 };
+
+constexpr uint32_t no_id = std::numeric_limits<uint32_t>::max();
+// Most questions are about the lowest, or about something older: they need no lock.
+std::atomic<uint32_t> lowest_active{no_id};
+
+void Registry::publish_lowest_locked() {
+  lowest_active.store(active.empty() ? no_id : active.front(), std::memory_order_relaxed);
+}
 
 Registry& registry() {
   static auto* instance = new Registry;
@@ -26,16 +38,19 @@ TraceScope::TraceScope() {
   std::lock_guard lock(all.mutex);
   id_ = ++all.last;
   all.active.push_back(id_);
+  all.publish_lowest_locked();
 }
 
 TraceScope::~TraceScope() {
   Registry& all = registry();
   std::lock_guard lock(all.mutex);
   std::erase(all.active, id_);
+  all.publish_lowest_locked();
 }
 
 bool trace_is_active(uint32_t id) {
-  if (id == 0) return false;
+  uint32_t lowest = lowest_active.load(std::memory_order_relaxed);
+  if (id <= lowest) return id == lowest;
   Registry& all = registry();
   std::lock_guard lock(all.mutex);
   return std::find(all.active.begin(), all.active.end(), id) != all.active.end();

@@ -206,7 +206,7 @@ Array cosine_window(int64_t n, double constant, double first, double second, Str
   Array angle = arange(int64_t{0}, n, 1, Dtype::float64) * step;
   Array window = constant + first * cos(angle);
   if (second != 0) window = window + second * cos(angle * 2);
-  return astype(window, Dtype::float32);
+  return astype(maximum(window, Array(0.0, Dtype::float64)), Dtype::float32);  // not -1e-17
 }
 
 }  // namespace
@@ -234,8 +234,10 @@ Array convolve(const Array& a, const Array& v, ConvolveMode mode, StreamOrDevice
   int64_t n = a.size();
   int64_t m = v.size();
   // The points `first` ... `first + length - 1` of the full convolution.
-  int64_t first = mode == ConvolveMode::full ? 0 : mode == ConvolveMode::same ? (m - 1) / 2 : m - 1;
-  int64_t length = mode == ConvolveMode::full ? n + m - 1 : mode == ConvolveMode::same ? n : n - m + 1;
+  int64_t first = 0;
+  int64_t length = n + m - 1;
+  if (mode == ConvolveMode::same) first = (m - 1) / 2, length = n;
+  if (mode == ConvolveMode::valid) first = m - 1, length = n - m + 1;
   Array padded = pad(astype(a, wide(dtype)), {m - 1 - first}, {first + length - n},
                      Array(0.0, wide(dtype)));
   Array weights = astype(v, wide(dtype));

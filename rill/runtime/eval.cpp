@@ -33,6 +33,8 @@ std::exception_ptr named(std::exception_ptr error, const Step& step) {
     std::rethrow_exception(error);
   } catch (const OutOfMemory& e) {
     return std::make_exception_ptr(OutOfMemory(fmt::format("[{}] {}", step.name(), e.what())));
+  } catch (const type_error& e) {
+    return std::make_exception_ptr(type_error(with_name(e.what())));
   } catch (const std::invalid_argument& e) {
     return std::make_exception_ptr(std::invalid_argument(with_name(e.what())));
   } catch (const std::out_of_range& e) {

@@ -74,6 +74,7 @@ void Walk::visit(Node* root) {
 
 void Walk::collect(const Arrays& outputs) {
   order.clear();
+  stack_.clear();  // an eval that was refused left its own
   ++next_walk;
   for (const Array& output : outputs) {
     Node* node = &output.node();

@@ -235,6 +235,7 @@ METHODS = {
 # Listed with a stream, but without a call here: they read files, need another process, a device
 # that this suite does not assume, or formats tested elsewhere.
 ELSEWHERE = {
+    "record_event",
     "load",
     "qqmm",
     "gather_qqmm",
