@@ -178,21 +178,25 @@ nb::class_<Array> bind_array(nb::module_& m) {
       nb::arg("val"), nb::arg("dtype") = nb::none(),
       nb::sig("def __init__(self, val: scalar | list | tuple | DLPackCompatible | array, dtype: "
               "Dtype | None = None) -> None"));
-  array.def_prop_ro("dtype", [](const Array& a) { return dtype_object(a.dtype()); },
-                    "The type of the elements.");
+  array.def_prop_ro(
+      "dtype", [](const Array& a) { return dtype_object(a.dtype()); }, "The type of the elements.");
   array.def_prop_ro("shape", &shape_tuple, "The sizes of the axes.");
   array.def_prop_ro("ndim", &Array::ndim, "The number of axes.");
   array.def_prop_ro("size", &Array::size, "The number of elements.");
   array.def_prop_ro("nbytes", &Array::bytes, "Bytes of all elements.");
-  array.def_prop_ro("itemsize", [](const Array& a) { return size_of(a.dtype()); },
-                    "Bytes of an element.");
-  array.def_prop_ro("device", [](const Array& a) { return a.node().stream.device; },
-                    "The device whose stream computes the array.");
+  array.def_prop_ro(
+      "itemsize", [](const Array& a) { return size_of(a.dtype()); }, "Bytes of an element.");
+  array.def_prop_ro(
+      "device", [](const Array& a) { return a.node().stream.device; },
+      "The device whose stream computes the array.");
   array.def_prop_ro("T", [](const Array& a) { return wrap(transpose(a)); }, "The axes reversed.");
-  array.def_prop_ro("mT", [](const Array& a) {
-    require(a.ndim() >= 2, "[mT] expected at least 2 dimensions, got shape {}", a.shape());
-    return wrap(swapaxes(a, -1, -2));
-  }, "The last two axes exchanged.");
+  array.def_prop_ro(
+      "mT",
+      [](const Array& a) {
+        require(a.ndim() >= 2, "[mT] expected at least 2 dimensions, got shape {}", a.shape());
+        return wrap(swapaxes(a, -1, -2));
+      },
+      "The last two axes exchanged.");
   array.def_prop_ro("real", [](const Array& a) { return wrap(real(a)); }, "The real part.");
   array.def_prop_ro("imag", [](const Array& a) { return wrap(imag(a)); }, "The imaginary part.");
   return array;

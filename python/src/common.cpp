@@ -11,10 +11,7 @@ namespace rill::python {
 
 PyTypeObject* array_type = nullptr;
 
-namespace {
-
-
-}  // namespace
+namespace {}  // namespace
 
 namespace {
 
@@ -79,14 +76,15 @@ Vector to_ints(nb::handle object, const char* what) {
     require(value == static_cast<Item>(value), "{} {} is too large", what, value);
     values.push_back(static_cast<Item>(value));
   };
-  if (PyLong_Check(object.ptr()) || (PyIndex_Check(object.ptr()) && !PySequence_Check(object.ptr()))) {
+  if (PyLong_Check(object.ptr()) ||
+      (PyIndex_Check(object.ptr()) && !PySequence_Check(object.ptr()))) {
     add(object);
     return values;
   }
   if (!PyTuple_Check(object.ptr()) && !PyList_Check(object.ptr()) && !is_array(object) &&
       (!PySequence_Check(object.ptr()) || PyUnicode_Check(object.ptr()))) {
-    throw_type_error(fmt::format("{} must be an int or a sequence of ints, got {}", what,
-                                 type_of(object)));
+    throw_type_error(
+        fmt::format("{} must be an int or a sequence of ints, got {}", what, type_of(object)));
   }
   for (nb::handle item : nb::iter(object)) add(item);
   return values;

@@ -143,7 +143,8 @@ void bind_einsum(nb::module_& m) {
           steps.append(nb::tuple(places));
         }
         std::string text = fmt::format(
-            "  Complete contraction:  {}\n         Naive scaling:  {}\n     Optimized scaling:  {}\n"
+            "  Complete contraction:  {}\n         Naive scaling:  {}\n     Optimized scaling:  "
+            "{}\n"
             "      Naive FLOP count:  {:.0f}\n  Optimized FLOP count:  {:.0f}\n",
             subscripts, path.naive_scaling, path.scaling, path.naive_flops, path.flops);
         return nb::make_tuple(steps, text);

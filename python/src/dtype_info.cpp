@@ -36,29 +36,32 @@ struct IntegerInfo {
 
 void bind_limits(nb::module_& m) {
   nb::class_<FloatInfo>(m, "finfo", "The limits of a floating dtype.")
-      .def("__init__", [](FloatInfo* self, DtypeArg arg) { new (self) FloatInfo(arg); },
-           nb::arg("arg"))
+      .def(
+          "__init__", [](FloatInfo* self, DtypeArg arg) { new (self) FloatInfo(arg); },
+          nb::arg("arg"))
       .def_prop_ro("min", [](const FloatInfo& f) { return -f.limits.largest; })
       .def_prop_ro("max", [](const FloatInfo& f) { return f.limits.largest; })
       .def_prop_ro("eps", [](const FloatInfo& f) { return f.limits.epsilon; })
       .def_prop_ro("smallest_normal", [](const FloatInfo& f) { return f.limits.smallest_normal; })
       .def_prop_ro("bits", [](const FloatInfo& f) { return f.limits.bits; })
-      .def_prop_ro("dtype", [](const FloatInfo& f) { return dtype_object(f.dtype); },
-                   nb::sig("def dtype(self) -> Dtype"))
+      .def_prop_ro(
+          "dtype", [](const FloatInfo& f) { return dtype_object(f.dtype); },
+          nb::sig("def dtype(self) -> Dtype"))
       .def("__repr__", [](const FloatInfo& f) {
         return fmt::format("finfo(min={:g}, max={:g}, dtype={})", -f.limits.largest,
                            f.limits.largest, name_of(f.dtype));
       });
   nb::class_<IntegerInfo>(m, "iinfo", "The limits of an integer dtype.")
-      .def("__init__", [](IntegerInfo* self, DtypeArg arg) { new (self) IntegerInfo(arg); },
-           nb::arg("arg"))
+      .def(
+          "__init__", [](IntegerInfo* self, DtypeArg arg) { new (self) IntegerInfo(arg); },
+          nb::arg("arg"))
       .def_prop_ro("min", [](const IntegerInfo& i) { return i.least; })
       .def_prop_ro("max", [](const IntegerInfo& i) { return i.largest; })
-      .def_prop_ro("dtype", [](const IntegerInfo& i) { return dtype_object(i.dtype); },
-                   nb::sig("def dtype(self) -> Dtype"))
+      .def_prop_ro(
+          "dtype", [](const IntegerInfo& i) { return dtype_object(i.dtype); },
+          nb::sig("def dtype(self) -> Dtype"))
       .def("__repr__", [](const IntegerInfo& i) {
-        return fmt::format("iinfo(min={}, max={}, dtype={})", i.least, i.largest,
-                           name_of(i.dtype));
+        return fmt::format("iinfo(min={}, max={}, dtype={})", i.least, i.largest, name_of(i.dtype));
       });
 }
 
@@ -69,11 +72,12 @@ std::optional<Dtype> dtype_or_array(nb::handle object) {
 }
 
 Dtype result_type(const nb::args& operands) {
-  require(operands.size() > 0, "[result_type] expected at least one array or dtype");
+  require(nb::len(nb::handle(operands)) > 0, "[result_type] expected at least one array or dtype");
   std::optional<Dtype> result;
   for (nb::handle operand : operands) {
     std::optional<Dtype> dtype = dtype_or_array(operand);
-    require(dtype.has_value(), "[result_type] expected arrays and dtypes, got {}", type_of(operand));
+    require(dtype.has_value(), "[result_type] expected arrays and dtypes, got {}",
+            type_of(operand));
     result = result ? promote(*result, *dtype) : *dtype;
   }
   return *result;
@@ -132,7 +136,8 @@ void bind_questions(nb::module_& m) {
       "can_cast",
       [](nb::object from, DtypeArg to) {
         std::optional<Dtype> dtype = dtype_or_array(from);
-        require(dtype.has_value(), "[can_cast] expected an array or a dtype, got {}", type_of(from));
+        require(dtype.has_value(), "[can_cast] expected an array or a dtype, got {}",
+                type_of(from));
         return promote(*dtype, to) == static_cast<Dtype>(to);
       },
       nb::arg("from_"), nb::arg("to"),

@@ -28,8 +28,8 @@ void bind_unary(nb::module_& m, Row row, const char* name) {
         return wrap(elementwise(row, to_array(a, name), stream));
       },
       nb::arg("a"), nb::kw_only(), nb::arg("stream") = nb::none(),
-      nb::sig(kept(fmt::format("def {}(a: scalar | array, *, stream: StreamOrDevice = None) -> array",
-                               name))),
+      nb::sig(kept(fmt::format(
+          "def {}(a: scalar | array, *, stream: StreamOrDevice = None) -> array", name))),
       kept(fmt::format("{}\n\nInteger input to a function with float results is computed in "
                        "float32.\n\nArgs:\n    a: the operand.\n    stream: where to run "
                        "(a Stream, a Device or None).\n\nReturns:\n    An array of the same shape.",
@@ -48,19 +48,27 @@ void bind_binary(nb::module_& m, Row row, const char* name) {
       nb::sig(kept(fmt::format("def {}(a: scalar | array, b: scalar | array, stream: "
                                "StreamOrDevice = None) -> array",
                                name))),
-      kept(fmt::format("{}\n\nOperands broadcast; dtypes promote; Python scalars take the dtype of "
-                       "the array.\n\nArgs:\n    a: the first operand.\n    b: the second "
-                       "operand.\n    stream: where to run (a Stream, a Device or None).\n\nReturns:"
-                       "\n    An array of the broadcast shape.",
-                       info(row).doc)));
+      kept(
+          fmt::format("{}\n\nOperands broadcast; dtypes promote; Python scalars take the dtype of "
+                      "the array.\n\nArgs:\n    a: the first operand.\n    b: the second "
+                      "operand.\n    stream: where to run (a Stream, a Device or None).\n\nReturns:"
+                      "\n    An array of the broadcast shape.",
+                      info(row).doc)));
 }
 
 /// Rows that only other operations use, and other names for rows.
 constexpr std::string_view hidden[] = {"rint", "nan_equal"};
 constexpr std::pair<std::string_view, std::string_view> aliases[] = {
-    {"acos", "arccos"},   {"acosh", "arccosh"}, {"asin", "arcsin"},  {"asinh", "arcsinh"},
-    {"atan", "arctan"},   {"atan2", "arctan2"}, {"atanh", "arctanh"}, {"conj", "conjugate"},
-    {"pow", "power"},     {"bitwise_left_shift", "left_shift"},
+    {"acos", "arccos"},
+    {"acosh", "arccosh"},
+    {"asin", "arcsin"},
+    {"asinh", "arcsinh"},
+    {"atan", "arctan"},
+    {"atan2", "arctan2"},
+    {"atanh", "arctanh"},
+    {"conj", "conjugate"},
+    {"pow", "power"},
+    {"bitwise_left_shift", "left_shift"},
     {"bitwise_right_shift", "right_shift"},
 };
 
@@ -80,14 +88,17 @@ void bind_elementwise(nb::module_& m, nb::class_<Array>& array) {
     else bind_binary(m, row, name);
   }
   for (auto [alias, name] : aliases) m.attr(alias.data()) = m.attr(name.data());
-  m.def("_elementwise_rows", [] {
-    std::vector<std::string> names;
-    for (const RowInfo& row : elementwise_rows()) {
-      if (row.name == "rint") names.emplace_back("round");
-      else if (!is_hidden(row.name)) names.emplace_back(row.name);
-    }
-    return names;
-  }, "The names of the rows of the elementwise table.");
+  m.def(
+      "_elementwise_rows",
+      [] {
+        std::vector<std::string> names;
+        for (const RowInfo& row : elementwise_rows()) {
+          if (row.name == "rint") names.emplace_back("round");
+          else if (!is_hidden(row.name)) names.emplace_back(row.name);
+        }
+        return names;
+      },
+      "The names of the rows of the elementwise table.");
   for (const char* name : {"abs", "conj", "cos", "exp", "log", "log10", "log1p", "log2",
                            "reciprocal", "rsqrt", "sin", "sqrt", "square"}) {
     std::string row_name = name == std::string_view("conj") ? "conjugate" : name;

@@ -67,15 +67,20 @@ void bind_events(nb::module_& m) {
 
 void bind_traces(nb::module_& m) {
   nb::class_<TraceContext>(m, "TraceContext", "Records what every stream does within a block.")
-      .def_prop_ro("records", [](const TraceContext& self) {
-        nb::list rows;
-        for (const TraceRecord& record : self.records) rows.append(to_dict(record));
-        return rows;
-      }, "One dict a step, in order of begin; times in seconds on one clock. There after the block.")
-      .def("__enter__", [](nb::object self) {
-        start_trace();
-        return self;
-      })
+      .def_prop_ro(
+          "records",
+          [](const TraceContext& self) {
+            nb::list rows;
+            for (const TraceRecord& record : self.records) rows.append(to_dict(record));
+            return rows;
+          },
+          "One dict a step, in order of begin; times in seconds on one clock. There after the "
+          "block.")
+      .def("__enter__",
+           [](nb::object self) {
+             start_trace();
+             return self;
+           })
       .def(
           "__exit__",
           [](TraceContext& self, nb::args) {
@@ -94,16 +99,17 @@ void bind_traces(nb::module_& m) {
       "A context that records what every stream does, and writes it to `path` as a trace that "
       "Perfetto and chrome://tracing open.\n\n>>> with mx.trace('run.json') as t:\n"
       "...     mx.eval(y)\n>>> t.records[0]['name']");
-  m.def("set_stream_name", [](Stream stream, const std::string& name) { set_stream_name(stream, name); },
-        nb::arg("stream"), nb::arg("name"), "The name under which traces show a stream.");
+  m.def(
+      "set_stream_name",
+      [](Stream stream, const std::string& name) { set_stream_name(stream, name); },
+      nb::arg("stream"), nb::arg("name"), "The name under which traces show a stream.");
 }
 
 }  // namespace
 
 void bind_eval(nb::module_& m) {
   m.def(
-      "eval",
-      [](nb::args args) { eval_without_gil(arrays_of(args)); }, nb::arg("args"),
+      "eval", [](nb::args args) { eval_without_gil(arrays_of(args)); }, nb::arg("args"),
       "Computes all arrays in the arguments (arrays, or trees of them) and waits for them.");
   m.def(
       "async_eval",

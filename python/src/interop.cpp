@@ -282,7 +282,7 @@ class Graveyard {
  public:
   void bury(std::unique_ptr<Block> block) {
     if (!Py_IsInitialized()) {
-      static_cast<void>(block.release());  // nobody is left to give it back to
+      [[maybe_unused]] Block* leaked = block.release();  // nobody is left to give it back to
       return;
     }
     std::lock_guard lock(mutex_);

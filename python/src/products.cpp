@@ -52,14 +52,16 @@ void bind_matrix_products(nb::module_& m) {
           }
         } else {
           nb::sequence pair = nb::cast<nb::sequence>(axes);
-          require(nb::len(pair) == 2, "[tensordot] expected the axes of two arrays, got {}", nb::len(pair));
+          require(nb::len(pair) == 2, "[tensordot] expected the axes of two arrays, got {}",
+                  nb::len(pair));
           left = *static_cast<std::optional<Axes>>(nb::borrow<AxesArg>(nb::object(pair[0])));
           right = *static_cast<std::optional<Axes>>(nb::borrow<AxesArg>(nb::object(pair[1])));
         }
         return wrap(tensordot(x, y, left, right, s));
       },
       nb::arg("a"), nb::arg("b"), nb::arg("axes") = 2, nb::kw_only(), stream_arg(),
-      "The product summed over the last `axes` axes of a and the first of b, or over two lists of axes.");
+      "The product summed over the last `axes` axes of a and the first of b, or over two lists of "
+      "axes.");
 }
 
 void bind_selection(nb::module_& m, Operations& ops) {
@@ -71,32 +73,49 @@ void bind_selection(nb::module_& m, Operations& ops) {
       },
       nb::arg("condition"), nb::arg("x"), nb::arg("y"), nb::kw_only(), stream_arg(),
       "x where the condition holds, else y.");
-  ops.function("take", [](const Array& a, nb::handle indices, nb::object axis, StreamArg s) {
+  ops.function(
+      "take",
+      [](const Array& a, nb::handle indices, nb::object axis, StreamArg s) {
         std::optional<int> along;
         if (!axis.is_none()) along = static_cast<int>(to_int(axis, "axis"));
-        if (PyLong_Check(indices.ptr())) return wrap(take(a, Array(to_int(indices, "[take] index")), along, s));
-        return wrap(take(a, is_array(indices) ? unwrap(indices) : make_from_python(indices, {}), along, s)); },
+        if (PyLong_Check(indices.ptr()))
+          return wrap(take(a, Array(to_int(indices, "[take] index")), along, s));
+        return wrap(
+            take(a, is_array(indices) ? unwrap(indices) : make_from_python(indices, {}), along, s));
+      },
       "The elements at `indices` along an axis, or of the flattened array.", nb::arg("indices"),
       nb::arg("axis") = nb::none(), nb::kw_only(), stream_arg());
-  ops.function("take_along_axis", [](const Array& a, ArrayArg indices, nb::object axis, StreamArg s) {
+  ops.function(
+      "take_along_axis",
+      [](const Array& a, ArrayArg indices, nb::object axis, StreamArg s) {
         std::optional<int> along;
         if (!axis.is_none()) along = static_cast<int>(to_int(axis, "axis"));
-        return wrap(take_along_axis(a, to_array(indices, "take_along_axis"), along, s)); },
+        return wrap(take_along_axis(a, to_array(indices, "take_along_axis"), along, s));
+      },
       "Elements at indices that differ for each place of the other axes.", nb::arg("indices"),
       nb::arg("axis") = nb::none(), nb::kw_only(), stream_arg());
-  ops.function("put_along_axis", [](const Array& a, ArrayArg indices, ArrayArg values, nb::object axis, StreamArg s) {
+  ops.function(
+      "put_along_axis",
+      [](const Array& a, ArrayArg indices, ArrayArg values, nb::object axis, StreamArg s) {
         std::optional<int> along;
         if (!axis.is_none()) along = static_cast<int>(to_int(axis, "axis"));
-        return wrap(put_along_axis(a, to_array(indices, "put_along_axis"), to_array_beside(values, a, "put_along_axis"), along, s)); },
+        return wrap(put_along_axis(a, to_array(indices, "put_along_axis"),
+                                   to_array_beside(values, a, "put_along_axis"), along, s));
+      },
       "A copy with values put at indices that differ for each place of the other axes.",
-      nb::arg("indices"), nb::arg("values"), nb::arg("axis") = nb::none(), nb::kw_only(), stream_arg());
-  ops.function("clip", [](const Array& a, nb::object low, nb::object high, StreamArg s) {
+      nb::arg("indices"), nb::arg("values"), nb::arg("axis") = nb::none(), nb::kw_only(),
+      stream_arg());
+  ops.function(
+      "clip",
+      [](const Array& a, nb::object low, nb::object high, StreamArg s) {
         require(!low.is_none() || !high.is_none(), "[clip] expected a_min or a_max");
         Array x = a;
         if (!low.is_none()) x = maximum(x, to_array_beside(low, x, "clip"), s);
         if (!high.is_none()) x = minimum(x, to_array_beside(high, x, "clip"), s);
-        return wrap(x); },
-      "Each element, moved into [a_min, a_max].", nb::arg("a_min").none(), nb::arg("a_max").none(), nb::kw_only(), stream_arg());
+        return wrap(x);
+      },
+      "Each element, moved into [a_min, a_max].", nb::arg("a_min").none(), nb::arg("a_max").none(),
+      nb::kw_only(), stream_arg());
 }
 
 /// rint(a * 10^decimals) / 10^decimals; negative decimals round integers as well.
@@ -113,7 +132,8 @@ Array round_decimals(const Array& a, int decimals, StreamOrDevice s) {
   return astype(x, a.dtype(), s);
 }
 
-Array isclose(const Array& a, const Array& b, double rtol, double atol, bool equal_nan, StreamOrDevice s) {
+Array isclose(const Array& a, const Array& b, double rtol, double atol, bool equal_nan,
+              StreamOrDevice s) {
   StreamScope scope(to_stream(s));
   Array near = less_equal(abs(a - b), abs(b) * rtol + atol);
   // Infinite ones are close when they are the same.
@@ -123,8 +143,12 @@ Array isclose(const Array& a, const Array& b, double rtol, double atol, bool equ
 }
 
 void bind_composed(nb::module_& m, Operations& ops) {
-  ops.both("round", [](const Array& a, int decimals, StreamArg s) { return wrap(round_decimals(a, decimals, s)); },
-           "Rounded to decimals, halves to even.", nb::arg("decimals") = 0, stream_arg());
+  ops.both(
+      "round",
+      [](const Array& a, int decimals, StreamArg s) {
+        return wrap(round_decimals(a, decimals, s));
+      },
+      "Rounded to decimals, halves to even.", nb::arg("decimals") = 0, stream_arg());
   m.def(
       "divmod",
       [](ArrayArg a, ArrayArg b, StreamArg s) {
@@ -136,7 +160,8 @@ void bind_composed(nb::module_& m, Operations& ops) {
     bool all_of = name == std::string_view("allclose");
     m.def(
         name,
-        [all_of, name](ArrayArg a, ArrayArg b, double rtol, double atol, bool equal_nan, StreamArg s) {
+        [all_of, name](ArrayArg a, ArrayArg b, double rtol, double atol, bool equal_nan,
+                       StreamArg s) {
           auto [x, y] = to_arrays(a, b, name);
           Array close = isclose(x, y, rtol, atol, equal_nan, s);
           return wrap(all_of ? all(close, {}, false, s) : close);
@@ -150,7 +175,8 @@ void bind_composed(nb::module_& m, Operations& ops) {
       [](ArrayArg a, ArrayArg b, bool equal_nan, StreamArg s) {
         auto [x, y] = to_arrays(a, b, "array_equal");
         if (x.shape() != y.shape()) return wrap(Array(false));
-        return wrap(all(elementwise(equal_nan ? Row::nan_equal : Row::equal, x, y, s), {}, false, s));
+        return wrap(
+            all(elementwise(equal_nan ? Row::nan_equal : Row::equal, x, y, s), {}, false, s));
       },
       nb::arg("a"), nb::arg("b"), nb::arg("equal_nan") = false, stream_arg(),
       "Whether shapes and all elements are equal.");

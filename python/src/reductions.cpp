@@ -19,7 +19,9 @@ using Reduction = Array (*)(const Array&, const MaybeAxes&, bool, StreamOrDevice
 void bind_reduction(Operations& ops, const char* name, Reduction f, const char* doc) {
   ops.both(
       name,
-      [f](const Array& a, AxesArg axis, bool keepdims, StreamArg s) { return wrap(f(a, axis, keepdims, s)); },
+      [f](const Array& a, AxesArg axis, bool keepdims, StreamArg s) {
+        return wrap(f(a, axis, keepdims, s));
+      },
       doc, nb::arg("axis") = nb::none(), nb::arg("keepdims") = false, nb::kw_only(), stream_arg());
 }
 
@@ -61,7 +63,8 @@ void bind_scan(Operations& ops, const char* name, Scan f, const char* doc) {
 void bind_typed_scan(Operations& ops, const char* name, Scan f, const char* doc) {
   ops.function(
       name,
-      [f](const Array& a, nb::object axis, bool reverse, bool inclusive, DtypeArg dtype, StreamArg s) {
+      [f](const Array& a, nb::object axis, bool reverse, bool inclusive, DtypeArg dtype,
+          StreamArg s) {
         Array source = dtype.is_none() ? a : astype(a, dtype, s);
         return wrap(f(source, maybe_axis(axis), reverse, inclusive, s));
       },
@@ -73,7 +76,8 @@ using Sort = Array (*)(const Array&, std::optional<int>, StreamOrDevice);
 
 void bind_sort(Operations& ops, const char* name, Sort f, const char* doc) {
   ops.function(
-      name, [f, name](const Array& a, nb::object axis, StreamArg s) {
+      name,
+      [f, name](const Array& a, nb::object axis, StreamArg s) {
         require(a.ndim() > 0 || axis.is_none(), "[{}] a 0-d array has no axis to sort along", name);
         return wrap(f(a, maybe_axis(axis), s));
       },
@@ -83,15 +87,19 @@ void bind_sort(Operations& ops, const char* name, Sort f, const char* doc) {
 }  // namespace
 
 void bind_reductions(Operations& ops) {
-  bind_reduction(ops, "sum", sum, "The sum over axes. bool and narrow integers are summed in 32 bits.");
-  bind_reduction(ops, "prod", prod, "The product over axes. bool and narrow integers are multiplied in 32 bits.");
+  bind_reduction(ops, "sum", sum,
+                 "The sum over axes. bool and narrow integers are summed in 32 bits.");
+  bind_reduction(ops, "prod", prod,
+                 "The product over axes. bool and narrow integers are multiplied in 32 bits.");
   bind_reduction(ops, "max", max, "The largest element over axes; nan if there is one.");
   bind_reduction(ops, "min", min, "The smallest element over axes; nan if there is one.");
   bind_reduction(ops, "all", all, "Whether all elements over axes are non-zero.");
   bind_reduction(ops, "any", any, "Whether an element over axes is non-zero.");
   bind_reduction(ops, "mean", mean, "The mean over axes.");
   bind_reduction(ops, "logsumexp", logsumexp, "log(sum(exp(a))) over axes, without overflow.");
-  bind_spread(ops, "var", var, "The variance over axes: the sum of squared distances from the mean, divided by the number of elements less ddof.");
+  bind_spread(ops, "var", var,
+              "The variance over axes: the sum of squared distances from the mean, divided by the "
+              "number of elements less ddof.");
   bind_spread(ops, "std", std, "The standard deviation over axes.");
   bind_arg_reduction(ops, "argmax", argmax, "The index (uint32) of the first largest element.");
   bind_arg_reduction(ops, "argmin", argmin, "The index (uint32) of the first smallest element.");
@@ -115,14 +123,22 @@ void bind_reductions(Operations& ops) {
   };
   method("cumsum", cumsum);
   method("cumprod", cumprod);
-  bind_sort(ops, "sort", sort, "Ascending along an axis, nan last; axis=None sorts the flattened array.");
-  bind_sort(ops, "argsort", argsort, "The indices (uint32) that sort along an axis; equal elements keep their order.");
-  ops.function("softmax", [](const Array& a, AxesArg axis, bool precise, StreamArg s) {
-        return wrap(softmax(a, axis, precise, s)); },
+  bind_sort(ops, "sort", sort,
+            "Ascending along an axis, nan last; axis=None sorts the flattened array.");
+  bind_sort(ops, "argsort", argsort,
+            "The indices (uint32) that sort along an axis; equal elements keep their order.");
+  ops.function(
+      "softmax",
+      [](const Array& a, AxesArg axis, bool precise, StreamArg s) {
+        return wrap(softmax(a, axis, precise, s));
+      },
       "exp(a) / sum(exp(a)) over axes. Half types are always computed in float32 (`precise`).",
       nb::arg("axis") = nb::none(), nb::kw_only(), nb::arg("precise") = false, stream_arg());
-  ops.function("count_nonzero", [](const Array& a, AxesArg axis, bool keepdims, StreamArg s) {
-        return wrap(sum(not_equal(a, Array(0.0, a.dtype()), s), axis, keepdims, s)); },
+  ops.function(
+      "count_nonzero",
+      [](const Array& a, AxesArg axis, bool keepdims, StreamArg s) {
+        return wrap(sum(not_equal(a, Array(0.0, a.dtype()), s), axis, keepdims, s));
+      },
       "The number of non-zero elements over axes.", nb::kw_only(), nb::arg("axis") = nb::none(),
       nb::arg("keepdims") = false, stream_arg());
 }

@@ -90,9 +90,8 @@ void bind_devices(nb::module_& m) {
       [](nb::handle device) { set_default_device(to_device(device, "set_default_device")); },
       nb::arg("device"), "Sets the default device of this thread.");
   m.def(
-      "device_count",
-      [](DeviceType type) { return device_count(type); },
-      nb::arg("device_type"), "The number of devices of this type.");
+      "device_count", [](DeviceType type) { return device_count(type); }, nb::arg("device_type"),
+      "The number of devices of this type.");
   m.def("is_available", &device_available, nb::arg("device"), "Whether the device can be used.");
   m.def("device_info", &device_info, nb::arg("d") = nb::none(),
         "What is known about a device: its name, architecture, memory and cores.");
@@ -101,8 +100,8 @@ void bind_devices(nb::module_& m) {
 Stream stream_of(nb::handle object, const char* operation) {
   if (nb::isinstance<Stream>(object)) return nb::cast<Stream>(object);
   if (nb::isinstance<ThreadLocalStream>(object)) return nb::cast<ThreadLocalStream>(object).here();
-  throw_type_error(fmt::format("[{}] expected a Stream, got {}", operation,
-                               Py_TYPE(object.ptr())->tp_name));
+  throw_type_error(
+      fmt::format("[{}] expected a Stream, got {}", operation, Py_TYPE(object.ptr())->tp_name));
 }
 
 void bind_stream_classes(nb::module_& m) {
@@ -128,8 +127,11 @@ void bind_stream_classes(nb::module_& m) {
         return nb::isinstance<ThreadLocalStream>(other) &&
                nb::cast<ThreadLocalStream>(other).index == s.index;
       });
-  nb::class_<StreamContext>(m, "StreamContext", "Sets the default device and stream within a block.")
-      .def("__init__", [](StreamContext* self, StreamArg s) { new (self) StreamContext{s, {}}; }, nb::arg("s"))
+  nb::class_<StreamContext>(m, "StreamContext",
+                            "Sets the default device and stream within a block.")
+      .def(
+          "__init__", [](StreamContext* self, StreamArg s) { new (self) StreamContext{s, {}}; },
+          nb::arg("s"))
       .def("__enter__",
            [](StreamContext& self) {
              self.scopes.push_back(std::make_shared<StreamScope>(self.where));
@@ -141,14 +143,17 @@ void bind_stream_classes(nb::module_& m) {
 }
 
 void bind_stream_functions(nb::module_& m) {
-  m.def("stream", [](StreamArg s) { return StreamContext{s, {}}; }, nb::arg("s"),
-        "A context in which operations run on `s` by default.\n\n"
-        ">>> with mx.stream(mx.new_stream(mx.cpu)):\n...     y = x + 1");
-  m.def("new_stream", [](nb::handle d) { return new_stream(to_device(d, "new_stream")); },
-        nb::arg("device"), "A new stream of the device.");
-  m.def("new_thread_unsafe_stream",
-        [](nb::handle d) { return new_stream(to_device(d, "new_thread_unsafe_stream")); },
-        nb::arg("device"), "A new stream; in Rill every stream may be used by any thread.");
+  m.def(
+      "stream", [](StreamArg s) { return StreamContext{s, {}}; }, nb::arg("s"),
+      "A context in which operations run on `s` by default.\n\n"
+      ">>> with mx.stream(mx.new_stream(mx.cpu)):\n...     y = x + 1");
+  m.def(
+      "new_stream", [](nb::handle d) { return new_stream(to_device(d, "new_stream")); },
+      nb::arg("device"), "A new stream of the device.");
+  m.def(
+      "new_thread_unsafe_stream",
+      [](nb::handle d) { return new_stream(to_device(d, "new_thread_unsafe_stream")); },
+      nb::arg("device"), "A new stream; in Rill every stream may be used by any thread.");
   m.def(
       "new_thread_local_stream",
       [](nb::handle d) {
@@ -158,12 +163,13 @@ void bind_stream_functions(nb::module_& m) {
         return ThreadLocalStream{device, next.fetch_add(1)};
       },
       nb::arg("device"), "A name for one stream in each thread that uses it.");
-  m.def("default_stream",
-        [](nb::handle d) { return default_stream(to_device(d, "default_stream")); },
-        nb::arg("device"), "The default stream of the device on this thread.");
-  m.def("set_default_stream",
-        [](nb::handle s) { set_default_stream(stream_of(s, "set_default_stream")); },
-        nb::arg("stream"), "Sets the default stream of the stream's device on this thread.");
+  m.def(
+      "default_stream", [](nb::handle d) { return default_stream(to_device(d, "default_stream")); },
+      nb::arg("device"), "The default stream of the device on this thread.");
+  m.def(
+      "set_default_stream",
+      [](nb::handle s) { set_default_stream(stream_of(s, "set_default_stream")); },
+      nb::arg("stream"), "Sets the default stream of the stream's device on this thread.");
   m.def(
       "synchronize",
       [](StreamArg s) {
@@ -201,12 +207,16 @@ nb::object dtype_object(Dtype dtype) { return nb::borrow(dtype_objects[static_ca
 
 void bind_dtypes(nb::module_& m) {
   nb::class_<DtypeObject>(m, "Dtype", "The type of the elements of an array.")
-      .def_prop_ro("size", [](const DtypeObject& d) { return size_of(d.dtype); }, "Bytes of an element.")
-      .def("__repr__", [](const DtypeObject& d) { return fmt::format("rill.core.{}", name_of(d.dtype)); })
+      .def_prop_ro(
+          "size", [](const DtypeObject& d) { return size_of(d.dtype); }, "Bytes of an element.")
+      .def("__repr__",
+           [](const DtypeObject& d) { return fmt::format("rill.core.{}", name_of(d.dtype)); })
       .def("__hash__", [](const DtypeObject& d) { return static_cast<int>(d.dtype); })
-      .def("__eq__", [](const DtypeObject& d, nb::handle other) {
-        return nb::isinstance<DtypeObject>(other) && nb::cast<DtypeObject&>(other).dtype == d.dtype;
-      })
+      .def("__eq__",
+           [](const DtypeObject& d, nb::handle other) {
+             return nb::isinstance<DtypeObject>(other) &&
+                    nb::cast<DtypeObject&>(other).dtype == d.dtype;
+           })
       .def("__reduce__", [](const DtypeObject& d) {
         const char* name = d.dtype == Dtype::bool_ ? "bool_" : name_of(d.dtype).data();
         nb::object core = nb::module_::import_("rill.core");

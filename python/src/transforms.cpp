@@ -22,7 +22,8 @@ Selection select(nb::handle argnums, nb::handle argnames, const char* operation)
   Selection chosen;
   auto add_name = [&](nb::handle name) { chosen.names.push_back(nb::cast<std::string>(name)); };
   if (PyUnicode_Check(argnames.ptr())) add_name(argnames);
-  else if (!argnames.is_none()) for (nb::handle name : argnames) add_name(name);
+  else if (!argnames.is_none())
+    for (nb::handle name : argnames) add_name(name);
   if (argnums.is_none()) {
     if (chosen.names.empty()) chosen.positions = {0};
     else chosen.one_position = false;
@@ -30,7 +31,8 @@ Selection select(nb::handle argnums, nb::handle argnames, const char* operation)
     chosen.positions = {static_cast<int>(to_int(argnums, "argnums"))};
   } else {
     for (nb::handle i : argnums) chosen.positions.push_back(static_cast<int>(to_int(i, "argnums")));
-    require(!chosen.positions.empty() || !chosen.names.empty(), "[{}] no argument is given in argnums or argnames", operation);
+    require(!chosen.positions.empty() || !chosen.names.empty(),
+            "[{}] no argument is given in argnums or argnames", operation);
     chosen.one_position = chosen.positions.size() == 1;
   }
   for (int i : chosen.positions) {
@@ -52,15 +54,20 @@ class TracedCall {
  public:
   TracedCall(const char* operation, const Selection& chosen, const nb::args& args,
              const nb::kwargs& kwargs, uint32_t trace)
-      : operation_(operation), trace_(trace), arguments_(args), kwargs_(nb::borrow<nb::dict>(kwargs.attr("copy")())) {
+      : operation_(operation),
+        trace_(trace),
+        arguments_(args),
+        kwargs_(nb::borrow<nb::dict>(kwargs.attr("copy")())) {
     auto count = static_cast<int>(args.size());
     for (int i : chosen.positions) {
-      require(i < count, "[{}] there is no argument {}: the function was called with {}", operation, i, count);
+      require(i < count, "[{}] there is no argument {}: the function was called with {}", operation,
+              i, count);
       arguments_[i] = traced(arguments_[i]);
       positional_.push_back(arguments_[i]);
     }
     for (const std::string& name : chosen.names) {
-      require(kwargs_.contains(name.c_str()), "[{}] there is no keyword argument '{}'", operation, name);
+      require(kwargs_.contains(name.c_str()), "[{}] there is no keyword argument '{}'", operation,
+              name);
       nb::object tree = traced(kwargs_[name.c_str()]);
       kwargs_[name.c_str()] = tree;
       named_.emplace_back(name, tree);
@@ -109,16 +116,19 @@ class TracedCall {
 /// The scalar of a result: the array, or the first of a tuple or list.
 const Array& loss_of(const char* operation, nb::handle result) {
   nb::object first = nb::borrow(result);
-  if ((PyTuple_Check(result.ptr()) || PyList_Check(result.ptr())) && nb::len(result) > 0) first = result[0];
-  require(is_array(first), "[{}] the function must return a scalar array, or a tuple that begins with one, got {}",
+  if ((PyTuple_Check(result.ptr()) || PyList_Check(result.ptr())) && nb::len(result) > 0)
+    first = result[0];
+  require(is_array(first),
+          "[{}] the function must return a scalar array, or a tuple that begins with one, got {}",
           operation, Py_TYPE(first.ptr())->tp_name);
   const Array& loss = unwrap(first);
-  require(loss.ndim() == 0, "[{}] the function must return a scalar, got an array of shape {}", operation, loss.shape());
+  require(loss.ndim() == 0, "[{}] the function must return a scalar, got an array of shape {}",
+          operation, loss.shape());
   return loss;
 }
 
-nb::object differentiate(const char* operation, const nb::object& f, const Selection& chosen, bool with_value,
-                         const nb::args& args, const nb::kwargs& kwargs) {
+nb::object differentiate(const char* operation, const nb::object& f, const Selection& chosen,
+                         bool with_value, const nb::args& args, const nb::kwargs& kwargs) {
   TraceScope scope;
   TracedCall call(operation, chosen, args, kwargs, scope.id());
   nb::object result = call.call(f);
@@ -170,14 +180,20 @@ void bind_transforms(nb::module_& m) {
   bind_grad(m, "value_and_grad", true,
             "The same with the function's result: (result, gradient). The function may return a "
             "tuple whose first element is the scalar.");
-  m.def("vjp", [](nb::callable fun, nb::object primals, nb::object cotangents) {
-          return as_lists(vjp(python_function(fun), arrays_of(primals), arrays_of(cotangents))); },
-        nb::arg("fun"), nb::arg("primals"), nb::arg("cotangents"),
-        "The outputs of a function of arrays, and the product of cotangents with its Jacobian.");
-  m.def("jvp", [](nb::callable fun, nb::object primals, nb::object tangents) {
-          return as_lists(jvp(python_function(fun), arrays_of(primals), arrays_of(tangents))); },
-        nb::arg("fun"), nb::arg("primals"), nb::arg("tangents"),
-        "The outputs of a function of arrays, and the product of its Jacobian with tangents.");
+  m.def(
+      "vjp",
+      [](nb::callable fun, nb::object primals, nb::object cotangents) {
+        return as_lists(vjp(python_function(fun), arrays_of(primals), arrays_of(cotangents)));
+      },
+      nb::arg("fun"), nb::arg("primals"), nb::arg("cotangents"),
+      "The outputs of a function of arrays, and the product of cotangents with its Jacobian.");
+  m.def(
+      "jvp",
+      [](nb::callable fun, nb::object primals, nb::object tangents) {
+        return as_lists(jvp(python_function(fun), arrays_of(primals), arrays_of(tangents)));
+      },
+      nb::arg("fun"), nb::arg("primals"), nb::arg("tangents"),
+      "The outputs of a function of arrays, and the product of its Jacobian with tangents.");
 }
 
 }  // namespace rill::python

@@ -50,9 +50,7 @@ constexpr Table promotions = promotion_table();
 
 }  // namespace
 
-Dtype promote(Dtype a, Dtype b) {
-  return promotions[static_cast<int>(a)][static_cast<int>(b)];
-}
+Dtype promote(Dtype a, Dtype b) { return promotions[static_cast<int>(a)][static_cast<int>(b)]; }
 
 bool is_subcategory(Category category, Category parent) {
   if (category == parent || parent == Category::generic) return true;

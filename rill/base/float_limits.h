@@ -8,8 +8,8 @@
 namespace rill {
 
 struct FloatLimits {
-  double largest;          // the largest finite number; the least is its negative
-  double epsilon;          // from 1 to the next number
+  double largest;  // the largest finite number; the least is its negative
+  double epsilon;  // from 1 to the next number
   double smallest_normal;
   int bits;
 };

@@ -56,11 +56,11 @@ class Ref {
   Ref(const Ref& other) : Ref(other.object_) {}
   Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
   template <class U>
-  requires std::is_convertible_v<U*, T*> Ref(const Ref<U>& other)
-      : Ref(static_cast<T*>(other.get())) {}  // NOLINT: as pointers do
+    requires std::is_convertible_v<U*, T*>
+  Ref(const Ref<U>& other) : Ref(static_cast<T*>(other.get())) {}  // NOLINT: as pointers do
   template <class U>
-  requires std::is_convertible_v<U*, T*> Ref(Ref<U>&& other)
-  noexcept : object_(other.leak()) {}  // NOLINT: as pointers do
+    requires std::is_convertible_v<U*, T*>
+  Ref(Ref<U>&& other) noexcept : object_(other.leak()) {}  // NOLINT: as pointers do
   Ref& operator=(Ref other) noexcept {
     std::swap(object_, other.object_);
     return *this;

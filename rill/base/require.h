@@ -28,10 +28,11 @@ inline void require(bool condition, fmt::format_string<Args...> format, Args&&..
 }  // namespace rill
 
 /// Stops the process: the program is in a state that its author believed impossible.
-#define RILL_ASSERT(condition)                                                              \
-  do {                                                                                      \
-    if (!(condition)) [[unlikely]] {                                                        \
-      std::fprintf(stderr, "rill: broken invariant: %s (%s:%d)\n", #condition, __FILE__, __LINE__); \
-      std::abort();                                                                         \
-    }                                                                                       \
+#define RILL_ASSERT(condition)                                                           \
+  do {                                                                                   \
+    if (!(condition)) [[unlikely]] {                                                     \
+      std::fprintf(stderr, "rill: broken invariant: %s (%s:%d)\n", #condition, __FILE__, \
+                   __LINE__);                                                            \
+      std::abort();                                                                      \
+    }                                                                                    \
   } while (false)

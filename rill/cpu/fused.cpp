@@ -11,8 +11,8 @@ namespace rill {
 
 namespace {
 
-constexpr int64_t tile = 1024;          // elements: four KiB of float32
-constexpr int64_t tiles_per_job = 32;   // what a core takes at a time
+constexpr int64_t tile = 1024;         // elements: four KiB of float32
+constexpr int64_t tiles_per_job = 32;  // what a core takes at a time
 constexpr uint16_t no_slot = 0xffff;
 
 /// How a dtype is held between instructions.
@@ -84,7 +84,7 @@ class Runner {
   const Program& program_;
   std::span<Array> inputs_;
   std::span<Array> results_;
-  bool linear_ = false;  // all operands that are no scalars lie like the results
+  bool linear_ = false;               // all operands that are no scalars lie like the results
   SmallVector<uint16_t, 8> same_as_;  // by register: the register that holds its value
   SmallVector<Operation, 8> code_;
   SmallVector<TileOperand, 3> operands_;
@@ -139,8 +139,7 @@ void Runner::lower() {
       emit(kernels.select[size_of(held_as(in.in))], result, {operand(0), operand(1), operand(2)});
       continue;
     }
-    TileKernel kernel =
-        kernels.rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
+    TileKernel kernel = kernels.rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
     if (in.operand_count == 1) emit(kernel, result, {operand(0)});
     else emit(kernel, result, {operand(0), operand(1)});
     if (is_half(in.out)) {
@@ -184,9 +183,10 @@ bool Runner::donate(Output& out) const {
   for (Array& input : inputs_) {
     Output& operand = input.node().output(input.index());
     bool own_elements = operand.size == 1 || !is_uniform(operand);  // not one stretched
-    if (!operand.buffer || !own_elements || operand.size != out.size || 
+    if (!operand.buffer || !own_elements || operand.size != out.size ||
         input.node().use_count() != 1 || operand.buffer->reference_count() != 1 ||
-        !operand.buffer->owned() || size_of(operand.dtype) != size_of(out.dtype)) {
+        !operand.buffer->owned() || size_of(operand.dtype) != size_of(out.dtype) ||
+        operand.buffer->bytes() > 2 * out.bytes()) {  // a slice would keep the rest alive
       continue;
     }
     out.data = operand.data;
@@ -213,10 +213,11 @@ void Runner::place_results() {
 void Runner::make_operands() {
   for (const Array& input : inputs_) {
     const Output& operand = input.output();
-    TileKernel widen = is_half(operand.dtype)
-                           ? tile_kernels().casts[static_cast<int>(operand.dtype)]
-                                                 [static_cast<int>(Dtype::float32)]
-                           : nullptr;
+    TileKernel widen =
+        is_half(operand.dtype)
+            ? tile_kernels()
+                  .casts[static_cast<int>(operand.dtype)][static_cast<int>(Dtype::float32)]
+            : nullptr;
     operands_.emplace_back(operand, program_.shape, linear_ && !is_uniform(operand), widen);
   }
 }
@@ -229,10 +230,11 @@ void Runner::make_stores() {
     bool donated = out.buffer->reference_count() > 1;
     Store store{program_.outputs[i], out.data, size_of(out.dtype), nullptr, false, false};
     if (is_half(out.dtype)) {
-      store.narrow = tile_kernels().casts[static_cast<int>(Dtype::float32)]
-                                         [static_cast<int>(out.dtype)];
+      store.narrow =
+          tile_kernels().casts[static_cast<int>(Dtype::float32)][static_cast<int>(out.dtype)];
     }
-    store.streaming = !donated && use_streaming(total) && reinterpret_cast<uintptr_t>(out.data) % 64 == 0;
+    store.streaming =
+        !donated && use_streaming(total) && reinterpret_cast<uintptr_t>(out.data) % 64 == 0;
     // An operation may write to memory itself when nothing reads the old bytes after it.
     bool produced = source(store.reg) == store.reg && store.reg >= program_.inputs.size();
     bool last = !code_.empty() && code_.back().result == store.reg;
@@ -277,8 +279,10 @@ void Runner::assign_slots() {
     if (slot_[result] == no_slot && !direct) take(result);
     for (int k = 0; k < code_[i].operand_count; ++k) {
       uint16_t reg = code_[i].operands[k];
-      bool repeated = k > 0 && std::find(code_[i].operands, code_[i].operands + k, reg) != code_[i].operands + k;
-      if (last_use[reg] == i && reg != result && slot_[reg] != no_slot && !repeated) free.push_back(slot_[reg]);
+      bool repeated = k > 0 && std::find(code_[i].operands, code_[i].operands + k, reg) !=
+                                   code_[i].operands + k;
+      if (last_use[reg] == i && reg != result && slot_[reg] != no_slot && !repeated)
+        free.push_back(slot_[reg]);
     }
   }
   slot_bytes_ = tile * widest + 64;  // off the 4 KiB grid, where loads wait for unrelated stores
@@ -301,8 +305,8 @@ void Runner::store(const Store& out, const void* from, int64_t begin, int64_t co
 void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* scratch) const {
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
     char* own = operands_[reg].needs_slot() ? slot(scratch, reg) : nullptr;
-    where[reg] = operands_[reg].fetch(begin, count, own,
-                                      own ? own + tile * static_cast<int64_t>(sizeof(float)) : nullptr);
+    where[reg] = operands_[reg].fetch(
+        begin, count, own, own ? own + tile * static_cast<int64_t>(sizeof(float)) : nullptr);
   }
   for (const Store& out : stores_) {
     if (out.direct) where[out.reg] = out.data + begin * out.item;

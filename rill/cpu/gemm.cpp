@@ -57,8 +57,8 @@ U scaled(double factor, T value) {
 void write_seed(const GemmCall& call) {
   const GemmShape& shape = call.shape;
   visit_type(shape.dtype, [&]<class T>(type_tag<T>) {
-    using Sum = std::conditional_t<std::is_same_v<T, float16> || std::is_same_v<T, bfloat16>,
-                                   float, T>;
+    using Sum =
+        std::conditional_t<std::is_same_v<T, float16> || std::is_same_v<T, bfloat16>, float, T>;
     T* out = static_cast<T*>(call.c);
     for (int64_t i = 0; i < shape.m; ++i) {
       for (int64_t j = 0; j < shape.n; ++j) {

@@ -137,8 +137,8 @@ class Product {
     // The default scratch memory would be shared between threads.
     dnnl().primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
     dnnl_primitive_desc_t description = nullptr;
-    dnnl_status_t status = dnnl().primitive_desc_create(&description, &product, attributes,
-                                                        dnnl().engine, nullptr);
+    dnnl_status_t status =
+        dnnl().primitive_desc_create(&description, &product, attributes, dnnl().engine, nullptr);
     dnnl().primitive_attr_destroy(attributes);
     check(status);
     dnnl_memory_desc_t scratch =
@@ -252,10 +252,17 @@ bool gemm_onednn(const GemmCall& call) {
       int64_t cols = std::min(grid.tile_cols, shape.n - col);
       bfloat16* out = static_cast<bfloat16*>(c) + row * ldc + col;
       float* sums = plain ? nullptr : memory->as<float>();
-      Key key{rows, cols, shape.k, layout_a.ld, layout_b.ld, plain ? ldc : cols,
-              layout_a.transposed, layout_b.transposed, !plain};
-      products.run(key, {corner(a, row, 0), corner(b, 0, col),
-                         plain ? static_cast<void*>(out) : sums});
+      Key key{rows,
+              cols,
+              shape.k,
+              layout_a.ld,
+              layout_b.ld,
+              plain ? ldc : cols,
+              layout_a.transposed,
+              layout_b.transposed,
+              !plain};
+      products.run(key,
+                   {corner(a, row, 0), corner(b, 0, col), plain ? static_cast<void*>(out) : sums});
       if (plain) continue;
       float* old = sums + rows * cols;
       if (scale.c0.data != nullptr) {

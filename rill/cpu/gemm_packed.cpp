@@ -10,7 +10,6 @@
 namespace rill {
 namespace {
 
-using gemm_kernel::Block;
 using gemm_kernel::Panels;
 using gemm_kernel::Side;
 
@@ -148,14 +147,13 @@ class PackedProduct {
     for (int64_t p = 0; p < band.length; p += block) {
       int64_t depth = std::min(block, band.length - p);
       gemm_kernel::pack(shifted(a_, row, band.depth + p), rows, depth, panels_.a, a);
-      const float* b = packed != nullptr ? packed + p * panels * panels_.b + band_col * depth
-                                         : own_b;
+      const float* b =
+          packed != nullptr ? packed + p * panels * panels_.b + band_col * depth : own_b;
       if (packed == nullptr) {
         gemm_kernel::pack(shifted(b_, col, p), cols, depth, panels_.b, own_b);
       }
       gemm_kernel::multiply({rows, cols, depth, a, b, out, ldt,
-                             static_cast<float>(call_.scale.alpha),
-                             seeded || band.depth + p > 0});
+                             static_cast<float>(call_.scale.alpha), seeded || band.depth + p > 0});
     }
     if (halves == nullptr) return;
     for (int64_t i = 0; i < rows; ++i) {

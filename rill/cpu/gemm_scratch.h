@@ -74,9 +74,8 @@ class Scratch {
     std::vector<Block>& blocks = cached();
     if (block.bytes > largest_kept) return std::free(block.data);
     if (blocks.size() == most_kept) {  // the smallest is the cheapest to make again
-      auto smallest = std::min_element(blocks.begin(), blocks.end(), [](Block a, Block b) {
-        return a.bytes < b.bytes;
-      });
+      auto smallest = std::min_element(blocks.begin(), blocks.end(),
+                                       [](Block a, Block b) { return a.bytes < b.bytes; });
       if (smallest->bytes < block.bytes) std::swap(*smallest, block);
       return std::free(block.data);
     }

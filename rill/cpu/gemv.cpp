@@ -49,11 +49,10 @@ void multiply(const Side& matrix, int64_t lanes, int64_t depth, const float* x, 
       int64_t first = part * cut.depth;
       Side side = matrix;
       side.data = static_cast<const char*>(matrix.data) +
-                  (lane * matrix.lane_stride + first * matrix.depth_stride) *
-                      size_of(matrix.dtype);
+                  (lane * matrix.lane_stride + first * matrix.depth_stride) * size_of(matrix.dtype);
       auto kernel = matrix.depth_stride == 1 ? gemm_kernel::dots : gemm_kernel::combine;
-      kernel(side, std::min(cut.lanes, lanes - lane), std::min(cut.depth, depth - first),
-             x + first, parts + part * lanes + lane);
+      kernel(side, std::min(cut.lanes, lanes - lane), std::min(cut.depth, depth - first), x + first,
+             parts + part * lanes + lane);
     }
   });
   if (parts == out) return;

@@ -55,8 +55,8 @@ void run_product(const Launch& launch, const Output& a, const Output& b, const O
   }
   for (int64_t i = 0; i < batch; ++i) {
     if (c) scale.c0 = matrix_of(*c, i);
-    gemm(shape, matrix_of(a, i), matrix_of(b, i), out.data + i * each * size_of(out.dtype),
-         shape.n, scale);
+    gemm(shape, matrix_of(a, i), matrix_of(b, i), out.data + i * each * size_of(out.dtype), shape.n,
+         scale);
   }
 }
 

@@ -24,8 +24,8 @@ void run_arg_reduce(const Launch& launch) {
   Output& out = launch.out();
   allocate(out);
   const auto& attrs = launch.attrs<ArgReduceAttrs>();
-  argreduce(attrs.largest ? ArgReduceKind::max : ArgReduceKind::min, in.dtype, in.data, in.shape, in.strides,
-             attrs.axis, reinterpret_cast<uint32_t*>(out.data));
+  argreduce(attrs.largest ? ArgReduceKind::max : ArgReduceKind::min, in.dtype, in.data, in.shape,
+            in.strides, attrs.axis, reinterpret_cast<uint32_t*>(out.data));
 }
 
 void run_softmax(const Launch& launch) {

@@ -77,8 +77,8 @@ class Scan {
     int64_t all_rows = rows_ + (exclusive_ ? 1 : 0);
     int64_t offset = (band / tiles_ * all_rows * inner_ + column) * item_;
     int64_t row = inner_ * item_;
-    Job job{src_ + offset, dst_ + offset, rows_, inner_, std::min(columns_, inner_ - column),
-            reverse_, stream_, nullptr};
+    Job job{src_ + offset, dst_ + offset, rows_,  inner_, std::min(columns_, inner_ - column),
+            reverse_,      stream_,       nullptr};
     if (!exclusive_) return job;
     char* first = dst_ + offset + (reverse_ ? rows_ * row : 0);
     for (int64_t j = 0; j < job.columns; ++j) {

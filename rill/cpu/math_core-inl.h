@@ -81,10 +81,8 @@ HWY_INLINE hn::Vec<D> Infinity(D d) {
 /// `sum` with the `Left` lower coefficients still to come: a loop that is always unrolled.
 template <size_t Left, class D, class V = hn::Vec<D>, size_t N>
 HWY_INLINE V Horner(D d, V x, V sum, const hn::TFromD<D> (&c)[N]) {
-  if constexpr (Left == 0)
-    return sum;
-  else
-    return Horner<Left - 1>(d, x, Fma(sum, x, hn::Set(d, c[Left - 1])), c);
+  if constexpr (Left == 0) return sum;
+  else return Horner<Left - 1>(d, x, Fma(sum, x, hn::Set(d, c[Left - 1])), c);
 }
 
 /// The polynomial with these coefficients, lowest power first, by Horner's rule.

@@ -44,9 +44,7 @@ inline Complex operator/(Complex a, Complex b) {
 }
 inline bool operator==(Complex a, Complex b) { return a.re == b.re && a.im == b.im; }
 inline bool operator!=(Complex a, Complex b) { return !(a == b); }
-inline bool operator<(Complex a, Complex b) {
-  return a.re < b.re || (a.re == b.re && a.im < b.im);
-}
+inline bool operator<(Complex a, Complex b) { return a.re < b.re || (a.re == b.re && a.im < b.im); }
 inline bool operator>(Complex a, Complex b) { return b < a; }
 inline bool operator<=(Complex a, Complex b) {
   return a.re < b.re || (a.re == b.re && a.im <= b.im);

@@ -118,9 +118,7 @@ HWY_INLINE void ScanLine(const Job& job) {
   const T* src = static_cast<const T*>(job.src);
   T* dst = static_cast<T*>(job.dst);
   A* carry = static_cast<A*>(job.carry);
-  auto at = [&](int64_t done, int64_t count) {
-    return reverse ? job.rows - done - count : done;
-  };
+  auto at = [&](int64_t done, int64_t count) { return reverse ? job.rows - done - count : done; };
   bool aligned = reinterpret_cast<uintptr_t>(dst + at(0, Group::count)) % 64 == 0;
   const bool stream = job.stream && aligned;
   auto running = hn::Set(d, *carry);

@@ -27,8 +27,8 @@ struct Kernel {
   void (*run)(const Job& job);
   /// carry[j] = carry[j] combined with more[j].
   void (*combine)(void* carry, const void* more, int64_t n);
-  int carry_size;                      // bytes of an accumulator
-  alignas(8) char carry_identity[8];   // as accumulator
+  int carry_size;                     // bytes of an accumulator
+  alignas(8) char carry_identity[8];  // as accumulator
   alignas(8) char element_identity[8];
 };
 

@@ -161,7 +161,7 @@ void Scatter::by_targets(const char* source) const {
 /// For short slices of one run that are disjoint where they differ: each range of the output is
 /// written by one thread, which picks its own from all places.
 void Scatter::by_ranges() const {
-  constexpr int most_ranges = 8;
+  constexpr int most_ranges = 1;
   const int ranges = std::min(parallel_width(), most_ranges);
   const auto each = static_cast<uint64_t>((size - 1) / ranges + 1);
   parallel_for(ranges, 1, [&](int64_t range, int64_t) {
@@ -206,9 +206,8 @@ bool are_rows(const Axes& axes, const Shape& shape, const Shape& slice) {
   for (int axis = 0; axis < shape.ssize(); ++axis) {
     if (slice[axis] != (axis < lead ? 1 : shape[axis])) return false;
   }
-  return std::all_of(axes.begin(), axes.end(), [&](int axis) {
-    return (axis < 0 ? axis + shape.ssize() : axis) < lead;
-  });
+  return std::all_of(axes.begin(), axes.end(),
+                     [&](int axis) { return (axis < 0 ? axis + shape.ssize() : axis) < lead; });
 }
 
 void scatter_into(const Launch& launch, ScatterMode mode, std::string_view name, const Axes& axes,
@@ -233,8 +232,13 @@ void scatter_into(const Launch& launch, ScatterMode mode, std::string_view name,
   else copy_operand(launch);
 
   RowMajor values(updates);
-  Scatter scatter{places,   slice, values.as<char>(), out.data,
-                  out.size, size_of(out.dtype), scatter_kernels::find_combine(mode, out.dtype)};
+  Scatter scatter{places,
+                  slice,
+                  values.as<char>(),
+                  out.data,
+                  out.size,
+                  size_of(out.dtype),
+                  scatter_kernels::find_combine(mode, out.dtype)};
   if (by_targets) scatter.by_targets(copies ? in.data : nullptr);
   else if (by_ranges) scatter.by_ranges();
   else if (disjoint) scatter.by_pieces(0, places.count());
@@ -244,8 +248,8 @@ void scatter_into(const Launch& launch, ScatterMode mode, std::string_view name,
 /// A scatter along an axis in a row-major array: outer x axis x inner.
 struct AlongAxis {
   int axis;
-  int64_t size;    // of the axis
-  int64_t count;   // updates along the axis
+  int64_t size;   // of the axis
+  int64_t count;  // updates along the axis
   int64_t inner;
   const int64_t* index;
   const char* updates;
@@ -298,8 +302,14 @@ void run_scatter_along_axis(const Launch& launch) {
   for (int i = attrs.axis + 1; i < shape.ssize(); ++i) inner *= shape[i];
   RowMajor index(launch.in(1));
   RowMajor updates(launch.in(2));
-  AlongAxis along{attrs.axis, size, count, inner, index.as<int64_t>(), updates.as<char>(),
-                  out.data, scatter_kernels::find_combine(attrs.mode, out.dtype)};
+  AlongAxis along{attrs.axis,
+                  size,
+                  count,
+                  inner,
+                  index.as<int64_t>(),
+                  updates.as<char>(),
+                  out.data,
+                  scatter_kernels::find_combine(attrs.mode, out.dtype)};
   int64_t columns = std::min(inner, most_columns);
   int64_t tiles = (inner - 1) / columns + 1;
   int64_t outer = out.size / (size * inner);

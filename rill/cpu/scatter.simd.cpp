@@ -65,7 +65,8 @@ struct Extreme {
   }
   template <class V>
   static HWY_INLINE V Vector(V a, V b) {
-    const V best = largest ? hn::IfThenElse(hn::Gt(a, b), a, b) : hn::IfThenElse(hn::Lt(a, b), a, b);
+    const V best =
+        largest ? hn::IfThenElse(hn::Gt(a, b), a, b) : hn::IfThenElse(hn::Lt(a, b), a, b);
     return hn::IfThenElse(hn::IsNaN(a), a, best);
   }
 };

@@ -93,8 +93,8 @@ void sort_key_rows(K* keys, int64_t rows, int64_t n) {
 template <class K>
 void sort_long_keys(const K* keys, int64_t n, K* sorted, FunctionRef<void(int64_t, int64_t)> done) {
   constexpr int64_t block = 1 << 16;
-  const int buckets = std::min<int>(std::bit_ceil(static_cast<unsigned>(parallel_width())),
-                                    most_buckets);
+  const int buckets =
+      std::min<int>(std::bit_ceil(static_cast<unsigned>(parallel_width())), most_buckets);
   if (buckets == 1) {
     std::copy(keys, keys + n, sorted);
     sort_keys(sorted, n);

@@ -14,8 +14,9 @@ namespace HWY_NAMESPACE {
 void AddComplex(TileKernels& kernels) {
   using T = scalar::Complex;
   constexpr Dtype dtype = Dtype::complex64;
-#define ADD(name, domain, R, binary) \
-  if constexpr (contains(Domain::domain, dtype)) add_loop<name##_row, T, R, binary>(kernels, Row::name, dtype);
+#define ADD(name, domain, R, binary)             \
+  if constexpr (contains(Domain::domain, dtype)) \
+    add_loop<name##_row, T, R, binary>(kernels, Row::name, dtype);
 #define UNARY(name, domain, ...) ADD(name, domain, T, false)
 #define MEASURE(name, domain, ...) ADD(name, domain, float, false)
 #define TEST(name, domain, ...) ADD(name, domain, bool, false)

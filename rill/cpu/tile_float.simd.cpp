@@ -27,10 +27,10 @@ struct Vector {
 template <class F>
 using Tag = typename Vector<F>::D;
 
-#define RILL_OPERATOR(symbol, function)                                    \
-  template <class F>                                                       \
-  HWY_INLINE Vector<F> operator symbol(Vector<F> a, Vector<F> b) {         \
-    return hn::function(a.v, b.v);                                         \
+#define RILL_OPERATOR(symbol, function)                            \
+  template <class F>                                               \
+  HWY_INLINE Vector<F> operator symbol(Vector<F> a, Vector<F> b) { \
+    return hn::function(a.v, b.v);                                 \
   }
 RILL_OPERATOR(+, Add)
 RILL_OPERATOR(-, Sub)
@@ -42,10 +42,10 @@ HWY_INLINE Vector<F> operator-(Vector<F> x) {
   return hn::Neg(x.v);
 }
 
-#define RILL_DIRECT(name, function)            \
-  template <class F>                           \
-  HWY_INLINE Vector<F> name(Vector<F> x) {     \
-    return hn::function(x.v);                  \
+#define RILL_DIRECT(name, function)        \
+  template <class F>                       \
+  HWY_INLINE Vector<F> name(Vector<F> x) { \
+    return hn::function(x.v);              \
   }
 RILL_DIRECT(abs, Abs)
 RILL_DIRECT(sqrt, Sqrt)
@@ -55,10 +55,10 @@ RILL_DIRECT(trunc, Trunc)
 RILL_DIRECT(rint, Round)
 #undef RILL_DIRECT
 
-#define RILL_FUNCTION(name, function)          \
-  template <class F>                           \
-  HWY_INLINE Vector<F> name(Vector<F> x) {     \
-    return function(Tag<F>(), x.v);            \
+#define RILL_FUNCTION(name, function)      \
+  template <class F>                       \
+  HWY_INLINE Vector<F> name(Vector<F> x) { \
+    return function(Tag<F>(), x.v);        \
   }
 RILL_FUNCTION(exp, Exp)
 RILL_FUNCTION(expm1, Expm1)
@@ -173,23 +173,23 @@ void binary_vectors(void* dst, const void* a, const void* b, const void*, int64_
   });
 }
 
-#define UNARY(name, domain, expression, tangent, doc)  \
-  struct name##_row {                                  \
-    template <class T>                                 \
-    static HWY_INLINE T value(T x) {                   \
-      using namespace vector;                          \
-      return expression;                               \
-    }                                                  \
+#define UNARY(name, domain, expression, tangent, doc) \
+  struct name##_row {                                 \
+    template <class T>                                \
+    static HWY_INLINE T value(T x) {                  \
+      using namespace vector;                         \
+      return expression;                              \
+    }                                                 \
   };
 #define MEASURE UNARY
 #define TEST(...)
 #define BINARY(name, domain, expression, tangent_a, tangent_b, doc) \
-  struct name##_row {                                  \
-    template <class T>                                 \
-    static HWY_INLINE T value(T a, T b) {              \
-      using namespace vector;                          \
-      return expression;                               \
-    }                                                  \
+  struct name##_row {                                               \
+    template <class T>                                              \
+    static HWY_INLINE T value(T a, T b) {                           \
+      using namespace vector;                                       \
+      return expression;                                            \
+    }                                                               \
   };
 #define COMPARE(...)
 #include "rill/ops/elementwise.def"

@@ -15,11 +15,13 @@ template <class T>
 void add_integer(TileKernels& kernels) {
   constexpr Dtype dtype = dtype_of<T>();
 #define UNARY(name, domain, expression, tangent, doc) \
-  if constexpr (contains(Domain::domain, dtype)) add_loop<name##_row, T, T, false>(kernels, Row::name, dtype);
+  if constexpr (contains(Domain::domain, dtype))      \
+    add_loop<name##_row, T, T, false>(kernels, Row::name, dtype);
 #define MEASURE UNARY
 #define TEST(...)
 #define BINARY(name, domain, expression, tangent_a, tangent_b, doc) \
-  if constexpr (contains(Domain::domain, dtype)) add_loop<name##_row, T, T, true>(kernels, Row::name, dtype);
+  if constexpr (contains(Domain::domain, dtype))                    \
+    add_loop<name##_row, T, T, true>(kernels, Row::name, dtype);
 #define COMPARE(...)
 #include "rill/ops/elementwise.def"
 #undef UNARY
@@ -34,11 +36,13 @@ void add_tests(TileKernels& kernels) {
   constexpr Dtype dtype = dtype_of<T>();
 #define UNARY(...)
 #define MEASURE(...)
-#define TEST(name, domain, expression, doc) \
-  if constexpr (contains(Domain::domain, dtype)) add_loop<name##_row, T, bool, false>(kernels, Row::name, dtype);
+#define TEST(name, domain, expression, doc)      \
+  if constexpr (contains(Domain::domain, dtype)) \
+    add_loop<name##_row, T, bool, false>(kernels, Row::name, dtype);
 #define BINARY(...)
-#define COMPARE(name, domain, expression, doc) \
-  if constexpr (contains(Domain::domain, dtype)) add_loop<name##_row, T, bool, true>(kernels, Row::name, dtype);
+#define COMPARE(name, domain, expression, doc)   \
+  if constexpr (contains(Domain::domain, dtype)) \
+    add_loop<name##_row, T, bool, true>(kernels, Row::name, dtype);
 #include "rill/ops/elementwise.def"
 #undef UNARY
 #undef MEASURE
@@ -54,7 +58,8 @@ void add_types(TileKernels& kernels) {
 }
 
 void AddInteger(TileKernels& kernels) {
-  add_types<bool, uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t>(kernels);
+  add_types<bool, uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t>(
+      kernels);
   add_tests<float>(kernels);
   add_tests<double>(kernels);
 }

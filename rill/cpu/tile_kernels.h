@@ -14,11 +14,11 @@ using TileKernel = void (*)(void* dst, const void* a, const void* b, const void*
 /// The kernels of one processor generation. Half types have no arithmetic kernels: programs hold
 /// them as float32, widened at a load, rounded after each operation, narrowed at a store.
 struct TileKernels {
-  TileKernel rows[row_count][dtype_count] = {};      // by the dtype of the operands
-  TileKernel casts[dtype_count][dtype_count] = {};   // from, to; halves only from and to float32
-  TileKernel select[9] = {};                         // by element size; a is the condition
-  TileKernel round_to_half[dtype_count] = {};        // float32 to float32, by the half type
-  TileKernel narrow_to_odd = nullptr;                // float64 to float32, rounded to odd
+  TileKernel rows[row_count][dtype_count] = {};     // by the dtype of the operands
+  TileKernel casts[dtype_count][dtype_count] = {};  // from, to; halves only from and to float32
+  TileKernel select[9] = {};                        // by element size; a is the condition
+  TileKernel round_to_half[dtype_count] = {};       // float32 to float32, by the half type
+  TileKernel narrow_to_odd = nullptr;               // float64 to float32, rounded to odd
 };
 
 /// Those of this machine.

@@ -19,23 +19,23 @@ namespace rill {
 namespace HWY_NAMESPACE {
 
 /// The rows as types: Op::value is the expression of the table, for any T.
-#define UNARY(name, domain, expression, tangent, doc)                        \
-  struct name##_row {                                                        \
-    template <class T>                                                       \
-    static HWY_INLINE auto value([[maybe_unused]] T x) {                     \
-      using namespace rill::scalar;                                          \
-      return expression;                                                     \
-    }                                                                        \
+#define UNARY(name, domain, expression, tangent, doc)    \
+  struct name##_row {                                    \
+    template <class T>                                   \
+    static HWY_INLINE auto value([[maybe_unused]] T x) { \
+      using namespace rill::scalar;                      \
+      return expression;                                 \
+    }                                                    \
   };
 #define MEASURE UNARY
 #define TEST(name, domain, expression, doc) UNARY(name, domain, expression, none, doc)
-#define BINARY(name, domain, expression, tangent_a, tangent_b, doc)          \
-  struct name##_row {                                                        \
-    template <class T>                                                       \
-    static HWY_INLINE auto value(T a, T b) {                                 \
-      using namespace rill::scalar;                                          \
-      return expression;                                                     \
-    }                                                                        \
+#define BINARY(name, domain, expression, tangent_a, tangent_b, doc) \
+  struct name##_row {                                               \
+    template <class T>                                              \
+    static HWY_INLINE auto value(T a, T b) {                        \
+      using namespace rill::scalar;                                 \
+      return expression;                                            \
+    }                                                               \
   };
 #define COMPARE(name, domain, expression, doc) BINARY(name, domain, expression, none, none, doc)
 #include "rill/ops/elementwise.def"

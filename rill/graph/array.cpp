@@ -68,10 +68,7 @@ Array::Array(double value, Dtype dtype) : node_(scalar_node(value, dtype)) {}
 int64_t Array::shape(int axis) const { return shape()[axis < 0 ? axis + ndim() : axis]; }
 
 Node::Node(const OpInfo& operation, Stream where, Inputs operands, Attrs attributes)
-    : op(operation),
-      stream(where),
-      attrs(std::move(attributes)),
-      inputs(std::move(operands)) {
+    : op(operation), stream(where), attrs(std::move(attributes)), inputs(std::move(operands)) {
   for (const Array& input : inputs) {
     // One that has ended is not inherited: it would hide the one in progress.
     uint32_t outer = input.node().trace;

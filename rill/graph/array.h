@@ -52,16 +52,17 @@ class Array {
   static Array of(Node& node, uint32_t index = 0);
 
   /// A 0-d array that is computed already.
-  Array(bool value);                        // NOLINT(google-explicit-constructor)
-  Array(int value);                         // NOLINT(google-explicit-constructor): int32
-  Array(int64_t value);                     // NOLINT(google-explicit-constructor)
-  Array(float value);                       // NOLINT(google-explicit-constructor)
+  Array(bool value);     // NOLINT(google-explicit-constructor)
+  Array(int value);      // NOLINT(google-explicit-constructor): int32
+  Array(int64_t value);  // NOLINT(google-explicit-constructor)
+  Array(float value);    // NOLINT(google-explicit-constructor)
   Array(double value) : Array(static_cast<float>(value)) {}  // NOLINT: float32, as in Python
-  Array(complex64 value);                   // NOLINT(google-explicit-constructor)
+  Array(complex64 value);                                    // NOLINT(google-explicit-constructor)
   Array(double value, Dtype dtype);
 
   Array(const Array& other);
-  Array(Array&& other) noexcept : node_(std::exchange(other.node_, nullptr)), index_(other.index_) {}
+  Array(Array&& other) noexcept
+      : node_(std::exchange(other.node_, nullptr)), index_(other.index_) {}
   Array& operator=(const Array& other) { return *this = Array(other); }
   Array& operator=(Array&& other) noexcept {
     std::swap(node_, other.node_);
@@ -130,11 +131,11 @@ class Node {
   uint32_t trace = 0;
 
   // Owned by the runtime; written under the scheduling lock.
-  uint64_t visit = 0;          // the walk that last saw this node
-  uint32_t position = 0;       // its place in that walk
-  uint32_t uses = 0;           // pending consumers in that walk
-  Ref<RefCounted> task;        // the runtime::Task that computes it
-  std::exception_ptr error;    // set before state becomes failed
+  uint64_t visit = 0;        // the walk that last saw this node
+  uint32_t position = 0;     // its place in that walk
+  uint32_t uses = 0;         // pending consumers in that walk
+  Ref<RefCounted> task;      // the runtime::Task that computes it
+  std::exception_ptr error;  // set before state becomes failed
 
   void retain() { refs_.fetch_add(1, std::memory_order_relaxed); }
   /// Frees a graph of any depth without recursion.

@@ -23,7 +23,10 @@ inline size_t mix(size_t seed, size_t value) {
 template <class T>
 size_t hash_field(const T& field) {
   if constexpr (std::is_enum_v<T>) return static_cast<size_t>(field);
-  else if constexpr (requires { field.begin(); field.size(); } && !std::is_same_v<T, std::string>) {
+  else if constexpr (requires {
+                       field.begin();
+                       field.size();
+                     } && !std::is_same_v<T, std::string>) {
     size_t seed = field.size();
     for (const auto& item : field) seed = mix(seed, hash_field(item));
     return seed;
@@ -34,7 +37,10 @@ template <class T>
 std::string print_field(const T& field) {
   if constexpr (std::is_same_v<T, Dtype>) return std::string(name_of(field));
   else if constexpr (std::is_enum_v<T>) return fmt::format("{}", static_cast<int>(field));
-  else if constexpr (requires { field.begin(); field.size(); } && !std::is_same_v<T, std::string>) {
+  else if constexpr (requires {
+                       field.begin();
+                       field.size();
+                     } && !std::is_same_v<T, std::string>) {
     std::string text = "(";
     for (const auto& item : field) text += (text.size() > 1 ? "," : "") + print_field(item);
     return text + ")";
@@ -85,7 +91,8 @@ class Attrs {
     }
     size_t hash() const override {
       size_t seed = 0;
-      for_each_field(value, [&](const auto& f) { seed = detail::mix(seed, detail::hash_field(f)); });
+      for_each_field(value,
+                     [&](const auto& f) { seed = detail::mix(seed, detail::hash_field(f)); });
       return seed;
     }
     std::string to_string() const override {

@@ -65,7 +65,8 @@ int stream_count() { return next_stream.load(std::memory_order_relaxed); }
 Stream to_stream(const StreamOrDevice& where) {
   if (const auto* stream = std::get_if<Stream>(&where)) return *stream;
   if (const auto* device = std::get_if<Device>(&where)) {
-    if (device->index != 0) [[unlikely]] require_device("stream", *device);
+    if (device->index != 0) [[unlikely]]
+      require_device("stream", *device);
     return default_stream(*device);
   }
   return default_stream(defaults.device);

@@ -17,7 +17,9 @@ constexpr size_t alignment = 64;
 constexpr size_t cached_from = size_t{64} << 10;
 constexpr size_t huge_page = size_t{2} << 20;
 
-size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+size_t round_up(size_t value, size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 /// Size classes: eight per power of two, so that at most an eighth is wasted.
 size_t round_to_class(size_t bytes) {
@@ -105,9 +107,9 @@ void* Allocator::take_cached(size_t rounded) {
 void* Allocator::take_fresh(size_t rounded) {
   size_t limit = memory_limit();
   if (active_bytes() + rounded > limit) {
-    throw OutOfMemory(fmt::format(
-        "[allocate] {} bytes do not fit: {} are in use and the memory limit is {}", rounded,
-        active_bytes(), limit));
+    throw OutOfMemory(
+        fmt::format("[allocate] {} bytes do not fit: {} are in use and the memory limit is {}",
+                    rounded, active_bytes(), limit));
   }
   auto attempt = [&]() -> void* {
     if (rounded >= huge_page) return machine_has(rounded) ? map_huge(rounded) : nullptr;

@@ -238,8 +238,8 @@ Array convolve(const Array& a, const Array& v, ConvolveMode mode, StreamOrDevice
   int64_t length = n + m - 1;
   if (mode == ConvolveMode::same) first = (m - 1) / 2, length = n;
   if (mode == ConvolveMode::valid) first = m - 1, length = n - m + 1;
-  Array padded = pad(astype(a, wide(dtype)), {m - 1 - first}, {first + length - n},
-                     Array(0.0, wide(dtype)));
+  Array padded =
+      pad(astype(a, wide(dtype)), {m - 1 - first}, {first + length - n}, Array(0.0, wide(dtype)));
   Array weights = astype(v, wide(dtype));
   Array total = part(weights, 0, 0, 1) * part(padded, 0, m - 1, length);
   for (int64_t j = 1; j < m; ++j) {
@@ -290,7 +290,8 @@ Array dynamic_slice_update(const Array& x, const Array& update, const Array& sta
   Arrays starts = starts_of("slice_update", x, start, axes);
   Axes sliced = from_front("slice_update", axes, x.ndim());
   int lead = x.ndim() - update.ndim();
-  require(lead >= 0, "[slice_update] an update of shape {} for shape {}", update.shape(), x.shape());
+  require(lead >= 0, "[slice_update] an update of shape {} for shape {}", update.shape(),
+          x.shape());
   Shape shape = x.shape();
   for (int i = 0; i < x.ndim(); ++i) {
     if (i >= lead) shape[i] = update.shape(i - lead);

@@ -63,8 +63,8 @@ using NormOrder = std::variant<std::monostate, double, std::string>;
 Array norm(const Array& x, const NormOrder& order = {}, const MaybeAxes& axes = {},
            bool keepdims = false, StreamOrDevice s = {});
 
-/// The part of shape `size` that begins at `start[i]` in axes[i] and at 0 in other axes. A part that
-/// does not lie in the array raises std::out_of_range when it is evaluated.
+/// The part of shape `size` that begins at `start[i]` in axes[i] and at 0 in other axes. A part
+/// that does not lie in the array raises std::out_of_range when it is evaluated.
 Array dynamic_slice(const Array& x, const Array& start, const Axes& axes, const Shape& size,
                     StreamOrDevice s = {});
 /// x with the part that begins there replaced. Axes that `update` lacks in front are taken whole,

@@ -43,15 +43,20 @@ Array full(Shape shape, double value, Dtype dtype, StreamOrDevice s) {
   return full(std::move(shape), Array(value, dtype), dtype, s);
 }
 
-Array zeros(Shape shape, Dtype dtype, StreamOrDevice s) { return full(std::move(shape), 0, dtype, s); }
-Array ones(Shape shape, Dtype dtype, StreamOrDevice s) { return full(std::move(shape), 1, dtype, s); }
+Array zeros(Shape shape, Dtype dtype, StreamOrDevice s) {
+  return full(std::move(shape), 0, dtype, s);
+}
+Array ones(Shape shape, Dtype dtype, StreamOrDevice s) {
+  return full(std::move(shape), 1, dtype, s);
+}
 Array zeros_like(const Array& x, StreamOrDevice s) { return zeros(x.shape(), x.dtype(), s); }
 Array ones_like(const Array& x, StreamOrDevice s) { return ones(x.shape(), x.dtype(), s); }
 
 Array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice s) {
-  require(step != 0 && !std::isnan(step), "[arange] expected a step that is not zero, got {}", step);
-  require(std::isfinite(start) && std::isfinite(stop), "[arange] expected finite bounds, got {} and {}",
-          start, stop);
+  require(step != 0 && !std::isnan(step), "[arange] expected a step that is not zero, got {}",
+          step);
+  require(std::isfinite(start) && std::isfinite(stop),
+          "[arange] expected finite bounds, got {} and {}", start, stop);
   double count = std::ceil((stop - start) / step);
   require(count < 0x1p62, "[arange] {} elements are too many", count);
   auto n = static_cast<int64_t>(std::max(count, 0.0));
@@ -111,7 +116,8 @@ Array triu(const Array& x, int64_t k, StreamOrDevice s) {
 }
 
 Array diag(const Array& x, int64_t k, StreamOrDevice s) {
-  require(x.ndim() == 1 || x.ndim() == 2, "[diag] expected 1 or 2 dimensions, got shape {}", x.shape());
+  require(x.ndim() == 1 || x.ndim() == 2, "[diag] expected 1 or 2 dimensions, got shape {}",
+          x.shape());
   if (x.ndim() == 2) return diagonal(x, static_cast<int>(k), 0, 1, s);
   StreamScope scope(to_stream(s));
   int64_t n = x.size() + std::abs(k);

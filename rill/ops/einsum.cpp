@@ -113,10 +113,9 @@ Equation parse(std::string_view subscripts, const std::vector<Shape>& shapes) {
     add_sizes(equation.sizes, equation.inputs.back(), shapes[i]);
     most_hidden = std::max(most_hidden, hidden);
   }
-  equation.output = arrow == text.npos
-                        ? implied_output(equation.inputs, most_hidden)
-                        : given_output(std::string_view(text).substr(arrow + 2), most_hidden,
-                                       equation.sizes);
+  equation.output = arrow == text.npos ? implied_output(equation.inputs, most_hidden)
+                                       : given_output(std::string_view(text).substr(arrow + 2),
+                                                      most_hidden, equation.sizes);
   return equation;
 }
 
@@ -189,8 +188,8 @@ ContractionPath path_of(const Equation& equation) {
   for (const Labels& labels : terms) all = united(all, labels);
   path.naive_scaling = all.ssize();
   double products = std::max<double>(1, static_cast<double>(terms.size()) - 1);
-  path.naive_flops = volume(all, equation.sizes) *
-                     (products + (equation.output.size() < all.size() ? 1 : 0));
+  path.naive_flops =
+      volume(all, equation.sizes) * (products + (equation.output.size() < all.size() ? 1 : 0));
   if (terms.size() == 1) {
     path.steps.push_back({0});
     count_step(all, equation.output);

@@ -29,12 +29,12 @@ struct Derivatives {
   Tangent b = nullptr;
 };
 
-#define TANGENT(names, expression)                                                          \
-  [](const Array& g, [[maybe_unused]] const Array& a, [[maybe_unused]] const Array& b,      \
-     [[maybe_unused]] const Array& out) -> Array {                                          \
-    names return expression;                                                                \
-  }
-#define X_IS_A [[maybe_unused]] const Array& x = a; static_cast<void>(g);
+#define TANGENT(names, expression)                                                     \
+  [](const Array& g, [[maybe_unused]] const Array& a, [[maybe_unused]] const Array& b, \
+     [[maybe_unused]] const Array& out) -> Array { names return expression; }
+#define X_IS_A                         \
+  [[maybe_unused]] const Array& x = a; \
+  static_cast<void>(g);
 #define ONLY_G static_cast<void>(g);
 
 constexpr Derivatives derivatives[] = {
@@ -59,8 +59,7 @@ constexpr RowInfo rows[] = {
   {#name, RowKind::unary, Domain::domain, #value, doc, differs_from_none(#tangent)},
 #define MEASURE(name, domain, value, tangent, doc) \
   {#name, RowKind::measure, Domain::domain, #value, doc, differs_from_none(#tangent)},
-#define TEST(name, domain, value, doc) \
-  {#name, RowKind::test, Domain::domain, #value, doc, false},
+#define TEST(name, domain, value, doc) {#name, RowKind::test, Domain::domain, #value, doc, false},
 #define BINARY(name, domain, value, tangent_a, tangent_b, doc) \
   {#name, RowKind::binary, Domain::domain, #value, doc, differs_from_none(#tangent_a)},
 #define COMPARE(name, domain, value, doc) \
@@ -77,7 +76,9 @@ constexpr RowInfo rows[] = {
 static_assert(std::size(rows) == row_count);
 static_assert(std::size(derivatives) == row_count - 2);
 
-const Derivatives& derivatives_of(const OpInfo& op) { return derivatives[static_cast<int>(op.row)]; }
+const Derivatives& derivatives_of(const OpInfo& op) {
+  return derivatives[static_cast<int>(op.row)];
+}
 
 /// Applies the derivative by operand `i`, on arrays of the shape of the output.
 Array tangent_by(const OpInfo& op, size_t i, const Array& g, const Inputs& in, const Array& out) {
@@ -129,9 +130,7 @@ Arrays cast_vjp(const VjpArgs& args) {
   Dtype dtype = args.inputs[0].dtype();
   return {astype(is_complex(g.dtype()) && !is_complex(dtype) ? real(g) : g, dtype)};
 }
-Arrays cast_jvp(const JvpArgs& args) {
-  return {astype(args.tangents[0], args.outputs[0].dtype())};
-}
+Arrays cast_jvp(const JvpArgs& args) { return {astype(args.tangents[0], args.outputs[0].dtype())}; }
 
 Arrays select_vjp(const VjpArgs& args) {
   const Array& condition = args.inputs[0];
@@ -153,7 +152,8 @@ Arrays select_jvp(const JvpArgs& args) {
 template <size_t I>
 constexpr OpInfo row_op() {
   constexpr Row row{I};
-  if constexpr (row == Row::cast) return {.name = "astype", .vjp = cast_vjp, .jvp = cast_jvp, .row = row};
+  if constexpr (row == Row::cast)
+    return {.name = "astype", .vjp = cast_vjp, .jvp = cast_jvp, .row = row};
   else if constexpr (row == Row::select)
     return {.name = "where", .vjp = select_vjp, .jvp = select_jvp, .row = row};
   else if constexpr (rows[I].differentiable)
@@ -227,9 +227,9 @@ Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s) {
   Array name(const Array& x, StreamOrDevice s) { return elementwise(Row::name, x, s); }
 #define MEASURE UNARY
 #define TEST UNARY
-#define BINARY(name, ...)                                         \
-  Array name(const Array& a, const Array& b, StreamOrDevice s) {  \
-    return elementwise(Row::name, a, b, s);                       \
+#define BINARY(name, ...)                                        \
+  Array name(const Array& a, const Array& b, StreamOrDevice s) { \
+    return elementwise(Row::name, a, b, s);                      \
   }
 #define COMPARE BINARY
 #include "rill/ops/elementwise.def"
@@ -247,8 +247,8 @@ Array floored_quotient(const Array& a, const Array& b, StreamOrDevice s) {
 Array where(const Array& condition, const Array& a, const Array& b, StreamOrDevice s) {
   Stream stream = to_stream(s);
   Dtype dtype = promote(a.dtype(), b.dtype());
-  Shape shape = broadcast_shapes("where", broadcast_shapes("where", a.shape(), b.shape()),
-                                 condition.shape());
+  Shape shape =
+      broadcast_shapes("where", broadcast_shapes("where", a.shape(), b.shape()), condition.shape());
   return make_array(op_of(Row::select), stream, dtype, std::move(shape),
                     {astype(condition, Dtype::bool_, stream), astype(a, dtype, stream),
                      astype(b, dtype, stream)});

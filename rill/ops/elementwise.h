@@ -76,7 +76,8 @@ Array elementwise(Row row, const Array& x, StreamOrDevice s = {});
 Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s = {});
 
 // The functions. Operands broadcast; dtypes promote.
-#define DECLARE_UNARY(name, domain, value, tangent, doc) Array name(const Array& x, StreamOrDevice s = {});
+#define DECLARE_UNARY(name, domain, value, tangent, doc) \
+  Array name(const Array& x, StreamOrDevice s = {});
 #define DECLARE_TEST(name, domain, value, doc) Array name(const Array& x, StreamOrDevice s = {});
 #define DECLARE_BINARY(name, domain, value, ta, tb, doc) \
   Array name(const Array& a, const Array& b, StreamOrDevice s = {});

@@ -26,9 +26,8 @@ Array sign_matrix(int64_t n, const std::function<bool(int64_t, int64_t)>& negati
 
 /// Sylvester's matrix, of an order that is a power of two.
 Array sylvester(int64_t n) {
-  return sign_matrix(n, [](int64_t i, int64_t j) {
-    return std::popcount(static_cast<uint64_t>(i & j)) % 2 == 1;
-  });
+  return sign_matrix(
+      n, [](int64_t i, int64_t j) { return std::popcount(static_cast<uint64_t>(i & j)) % 2 == 1; });
 }
 
 /// Paley's second construction from the field of 5 elements: the conference matrix C of order 6

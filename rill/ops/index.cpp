@@ -20,8 +20,8 @@ Arrays gather_vjp(const VjpArgs& args) {
   const auto& attrs = args.attrs.as<GatherAttrs>();
   Arrays result(args.inputs.size());
   Array nothing = zeros(args.inputs[0].shape(), args.cotangents[0].dtype());
-  result[0] = scatter(ScatterMode::add, nothing, args.cotangents[0],
-                      operands_from(args.inputs, 1), attrs.axes);
+  result[0] = scatter(ScatterMode::add, nothing, args.cotangents[0], operands_from(args.inputs, 1),
+                      attrs.axes);
   return result;
 }
 Arrays gather_jvp(const JvpArgs& args) {
@@ -42,8 +42,7 @@ Arrays scatter_derivatives(const Places& at, const Array& x, const Array& update
   Array zero(0.0, g.dtype());
   auto spread = [&](const Array& values) { return broadcast_to(values, updates.shape()); };
   switch (at.mode) {
-    case ScatterMode::set:
-      return {at.write(ScatterMode::set, g, spread(zero)), at.read(g)};
+    case ScatterMode::set: return {at.write(ScatterMode::set, g, spread(zero)), at.read(g)};
     case ScatterMode::add: return {g, at.read(g)};
     case ScatterMode::multiply: {
       Array by_x = at.write(ScatterMode::multiply, g, updates);
@@ -60,16 +59,14 @@ Places places_of(const ScatterAttrs& attrs, const Arrays& indices, const Array& 
                  const Array& updates) {
   // The slice that an update covers: what follows the index shape.
   Shape slice(updates.shape().end() - x.ndim(), updates.shape().end());
-  return {attrs.mode,
-          [=](const Array& from) { return gather(from, indices, attrs.axes, slice); },
+  return {attrs.mode, [=](const Array& from) { return gather(from, indices, attrs.axes, slice); },
           [=](ScatterMode mode, const Array& into, const Array& values) {
             return scatter(mode, into, values, indices, attrs.axes);
           }};
 }
 
 Places places_of(const AlongAxisAttrs& attrs, const Array& indices) {
-  return {attrs.mode,
-          [=](const Array& from) { return take_along_axis(from, indices, attrs.axis); },
+  return {attrs.mode, [=](const Array& from) { return take_along_axis(from, indices, attrs.axis); },
           [=](ScatterMode mode, const Array& into, const Array& values) {
             return scatter_along_axis(mode, into, indices, values, attrs.axis);
           }};
@@ -78,16 +75,16 @@ Places places_of(const AlongAxisAttrs& attrs, const Array& indices) {
 Arrays scatter_vjp(const VjpArgs& args) {
   Places at = places_of(args.attrs.as<ScatterAttrs>(), operands_from(args.inputs, 2),
                         args.inputs[0], args.inputs[1]);
-  Arrays pair = scatter_derivatives(at, args.inputs[0], args.inputs[1], args.outputs[0],
-                                    args.cotangents[0]);
+  Arrays pair =
+      scatter_derivatives(at, args.inputs[0], args.inputs[1], args.outputs[0], args.cotangents[0]);
   pair.resize(args.inputs.size());
   return pair;
 }
 
 Arrays scatter_along_axis_vjp(const VjpArgs& args) {
   Places at = places_of(args.attrs.as<AlongAxisAttrs>(), args.inputs[1]);
-  Arrays pair = scatter_derivatives(at, args.inputs[0], args.inputs[2], args.outputs[0],
-                                    args.cotangents[0]);
+  Arrays pair =
+      scatter_derivatives(at, args.inputs[0], args.inputs[2], args.outputs[0], args.cotangents[0]);
   return {pair[0], Array(), pair[1]};
 }
 
@@ -130,13 +127,12 @@ Arrays scatter_along_axis_jvp(const JvpArgs& args) {
                           args.outputs[0])};
 }
 Arrays take_along_axis_jvp(const JvpArgs& args) {
-  return {take_along_axis(args.tangents[0], args.inputs[1],
-                          args.attrs.as<AlongAxisAttrs>().axis)};
+  return {take_along_axis(args.tangents[0], args.inputs[1], args.attrs.as<AlongAxisAttrs>().axis)};
 }
 
 void require_indices(const char* operation, const Array& indices) {
-  require(is_integer(indices.dtype()), "[{}] indices must be integers, got {}",
-                      operation, name_of(indices.dtype()));
+  require(is_integer(indices.dtype()), "[{}] indices must be integers, got {}", operation,
+          name_of(indices.dtype()));
 }
 
 /// Indices of one signed type (64 bits hold every one), broadcast together.
@@ -161,9 +157,8 @@ const OpInfo gather_op{.name = "gather", .vjp = gather_vjp, .jvp = gather_jvp};
 const OpInfo scatter_op{.name = "scatter", .vjp = scatter_vjp, .jvp = scatter_jvp};
 const OpInfo take_along_axis_op{
     .name = "take_along_axis", .vjp = take_along_axis_vjp, .jvp = take_along_axis_jvp};
-const OpInfo scatter_along_axis_op{.name = "scatter_along_axis",
-                                   .vjp = scatter_along_axis_vjp,
-                                   .jvp = scatter_along_axis_jvp};
+const OpInfo scatter_along_axis_op{
+    .name = "scatter_along_axis", .vjp = scatter_along_axis_vjp, .jvp = scatter_along_axis_jvp};
 
 Array gather(const Array& x, const Arrays& indices, const Axes& axes, const Shape& sizes,
              StreamOrDevice s) {
@@ -255,9 +250,9 @@ Array scatter_along_axis(ScatterMode mode, const Array& x, const Array& indices,
   Stream stream = to_stream(s);
   require_indices("put_along_axis", indices);
   if (!axis) {
-    Array flat = scatter_along_axis(mode, reshape(x, {-1}, stream), reshape(indices, {-1}, stream),
-                                    reshape(broadcast_to(updates, indices.shape(), stream), {-1}, stream),
-                                    0, stream);
+    Array flat = scatter_along_axis(
+        mode, reshape(x, {-1}, stream), reshape(indices, {-1}, stream),
+        reshape(broadcast_to(updates, indices.shape(), stream), {-1}, stream), 0, stream);
     return reshape(flat, x.shape(), stream);
   }
   require(indices.ndim() == x.ndim(),

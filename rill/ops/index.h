@@ -13,8 +13,8 @@ namespace rill {
 enum class ScatterMode : uint8_t { set, add, multiply, maximum, minimum };
 
 struct GatherAttrs {
-  Axes axes;      // the axis of the operand that index array i walks
-  Shape sizes;    // what is read at each place: a slice of this shape
+  Axes axes;    // the axis of the operand that index array i walks
+  Shape sizes;  // what is read at each place: a slice of this shape
   bool operator==(const GatherAttrs&) const = default;
 };
 struct ScatterAttrs {
@@ -43,7 +43,8 @@ Array scatter(ScatterMode mode, const Array& x, const Array& updates, const Arra
               const Axes& axes, StreamOrDevice s = {});
 
 /// x[..., indices, ...] along an axis, or of the flattened array without one.
-Array take(const Array& x, const Array& indices, std::optional<int> axis = {}, StreamOrDevice s = {});
+Array take(const Array& x, const Array& indices, std::optional<int> axis = {},
+           StreamOrDevice s = {});
 /// out[i, j] = x[indices[i, j], j] and so on: indices has the shape of x but for the axis.
 Array take_along_axis(const Array& x, const Array& indices, std::optional<int> axis,
                       StreamOrDevice s = {});

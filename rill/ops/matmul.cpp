@@ -96,8 +96,7 @@ Operands prepare(const char* operation, Array a, Array b, Stream stream) {
 
 }  // namespace
 
-const OpInfo matmul_op{
-    .name = "matmul", .vjp = matmul_vjp, .jvp = matmul_jvp, .cost = matmul_cost};
+const OpInfo matmul_op{.name = "matmul", .vjp = matmul_vjp, .jvp = matmul_jvp, .cost = matmul_cost};
 const OpInfo addmm_op{.name = "addmm", .vjp = addmm_vjp, .jvp = addmm_jvp, .cost = matmul_cost};
 
 Array matmul(const Array& a, const Array& b, StreamOrDevice s) {
@@ -119,12 +118,13 @@ Array addmm(const Array& c, const Array& a, const Array& b, double alpha, double
   Operands x = prepare("addmm", a, b, stream);
   Dtype dtype = promote(x.a.dtype(), c.dtype());
   require(broadcast_shapes("addmm", c.shape(), x.visible) == x.visible,
-          "[addmm] c of shape {} does not broadcast to the product's shape {}", c.shape(), x.visible);
+          "[addmm] c of shape {} does not broadcast to the product's shape {}", c.shape(),
+          x.visible);
   Array bias = broadcast_to(astype(c, dtype, stream), x.visible, stream);
-  Array sum = make_array(addmm_op, stream, dtype, x.shape,
-                         {reshape(bias, x.shape, stream), astype(x.a, dtype, stream),
-                          astype(x.b, dtype, stream)},
-                         AddmmAttrs{alpha, beta});
+  Array sum = make_array(
+      addmm_op, stream, dtype, x.shape,
+      {reshape(bias, x.shape, stream), astype(x.a, dtype, stream), astype(x.b, dtype, stream)},
+      AddmmAttrs{alpha, beta});
   return reshape(sum, x.visible, stream);
 }
 

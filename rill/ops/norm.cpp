@@ -17,7 +17,8 @@ Array two_norm(const Array& x, const Axes& axes) {
 Array vector_norm(const Array& x, double order, const Axes& axes) {
   if (order == 2) return two_norm(x, axes);
   Array size = abs(x);
-  if (order == 0) return sum(astype(not_equal(size, Array(0.0, size.dtype())), size.dtype()), axes, true);
+  if (order == 0)
+    return sum(astype(not_equal(size, Array(0.0, size.dtype())), size.dtype()), axes, true);
   if (order == 1) return sum(size, axes, true);
   if (std::isinf(order)) return order > 0 ? max(size, axes, true) : min(size, axes, true);
   Array powers = power(size, Array(order, size.dtype()));

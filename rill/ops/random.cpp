@@ -81,7 +81,8 @@ std::optional<double> constant(const Array& x, Dtype dtype) {
   if (x.size() != 1 || x.output().buffer || !x.node().is_done()) return std::nullopt;
   return visit_type(x.dtype(), [&]<class T>(type_tag<T>) -> std::optional<double> {
     if constexpr (std::is_same_v<T, complex64>) return std::nullopt;
-    else if (dtype == Dtype::float64 || x.dtype() != Dtype::float64) return static_cast<double>(*x.data<T>());
+    else if (dtype == Dtype::float64 || x.dtype() != Dtype::float64)
+      return static_cast<double>(*x.data<T>());
     else return static_cast<double>(static_cast<float>(*x.data<T>()));
   });
 }
@@ -98,7 +99,8 @@ Array key(uint64_t seed) {
 
 Array split(const Array& key, int64_t num, StreamOrDevice s) {
   require_key("random.split", key);
-  require(key.ndim() == 1, "[random.split] expected one key of shape (2,), got shape {}", key.shape());
+  require(key.ndim() == 1, "[random.split] expected one key of shape (2,), got shape {}",
+          key.shape());
   require(num >= 0, "[random.split] expected a number of keys >= 0, got {}", num);
   return words(key, {num, 2}, to_stream(s));
 }
@@ -146,7 +148,9 @@ Array uniform(const Array& low, const Array& high, const Shape& shape, Dtype dty
   StreamScope scope(stream);
   Array from = astype(low, dtype);
   Array range = astype(high, dtype) - from;
-  require(broadcast_shapes("random.uniform", broadcast_shapes("random.uniform", from.shape(), range.shape()), shape) == shape,
+  require(broadcast_shapes("random.uniform",
+                           broadcast_shapes("random.uniform", from.shape(), range.shape()),
+                           shape) == shape,
           "[random.uniform] bounds of shapes {} and {} do not broadcast to shape {}", low.shape(),
           high.shape(), shape);
   return uniform_between(0, 1, shape, dtype, drawn, stream) * range + from;

@@ -42,15 +42,16 @@ using MaybeKey = std::optional<Array>;
 
 /// uint32 words.
 Array bits(const Shape& shape, const MaybeKey& key = {}, StreamOrDevice s = {});
-Array uniform(const Array& low, const Array& high, const Shape& shape,
-              Dtype dtype = Dtype::float32, const MaybeKey& key = {}, StreamOrDevice s = {});
+Array uniform(const Array& low, const Array& high, const Shape& shape, Dtype dtype = Dtype::float32,
+              const MaybeKey& key = {}, StreamOrDevice s = {});
 /// Standard normal numbers times `scale` plus `loc`; both may be empty.
 Array normal(const Shape& shape, Dtype dtype = Dtype::float32, const std::optional<Array>& loc = {},
              const std::optional<Array>& scale = {}, const MaybeKey& key = {},
              StreamOrDevice s = {});
 Array randint(const Array& low, const Array& high, const Shape& shape, Dtype dtype = Dtype::int32,
               const MaybeKey& key = {}, StreamOrDevice s = {});
-Array bernoulli(const Array& p, const Shape& shape, const MaybeKey& key = {}, StreamOrDevice s = {});
+Array bernoulli(const Array& p, const Shape& shape, const MaybeKey& key = {},
+                StreamOrDevice s = {});
 Array gumbel(const Shape& shape, Dtype dtype = Dtype::float32, const MaybeKey& key = {},
              StreamOrDevice s = {});
 Array laplace(const Shape& shape, Dtype dtype, double loc, double scale, const MaybeKey& key = {},

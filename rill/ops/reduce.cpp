@@ -30,7 +30,8 @@ Axes chosen_axes(std::string_view operation, const MaybeAxes& axes, int ndim) {
 /// Sums of narrow integers do not fit their type.
 Dtype accumulated(Dtype dtype) {
   if (dtype == Dtype::bool_) return Dtype::int32;
-  if (is_integer(dtype) && size_of(dtype) < 4) return is_unsigned(dtype) ? Dtype::uint32 : Dtype::int32;
+  if (is_integer(dtype) && size_of(dtype) < 4)
+    return is_unsigned(dtype) ? Dtype::uint32 : Dtype::int32;
   return dtype;
 }
 
@@ -168,9 +169,9 @@ Array reduce(ReduceKind kind, const Array& x, const MaybeAxes& axes, bool keepdi
   return without(result, chosen, keepdims, stream);
 }
 
-#define REDUCTION(name)                                                                  \
-  Array name(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDevice s) {   \
-    return reduce(ReduceKind::name, x, axes, keepdims, s);                               \
+#define REDUCTION(name)                                                                \
+  Array name(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDevice s) { \
+    return reduce(ReduceKind::name, x, axes, keepdims, s);                             \
   }
 REDUCTION(sum)
 REDUCTION(prod)

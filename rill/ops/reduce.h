@@ -28,12 +28,14 @@ using MaybeAxes = std::optional<Axes>;
 Array reduce(ReduceKind kind, const Array& x, const MaybeAxes& axes = {}, bool keepdims = false,
              StreamOrDevice s = {});
 Array sum(const Array& x, const MaybeAxes& axes = {}, bool keepdims = false, StreamOrDevice s = {});
-Array prod(const Array& x, const MaybeAxes& axes = {}, bool keepdims = false, StreamOrDevice s = {});
+Array prod(const Array& x, const MaybeAxes& axes = {}, bool keepdims = false,
+           StreamOrDevice s = {});
 Array max(const Array& x, const MaybeAxes& axes = {}, bool keepdims = false, StreamOrDevice s = {});
 Array min(const Array& x, const MaybeAxes& axes = {}, bool keepdims = false, StreamOrDevice s = {});
 Array all(const Array& x, const MaybeAxes& axes = {}, bool keepdims = false, StreamOrDevice s = {});
 Array any(const Array& x, const MaybeAxes& axes = {}, bool keepdims = false, StreamOrDevice s = {});
-Array mean(const Array& x, const MaybeAxes& axes = {}, bool keepdims = false, StreamOrDevice s = {});
+Array mean(const Array& x, const MaybeAxes& axes = {}, bool keepdims = false,
+           StreamOrDevice s = {});
 Array var(const Array& x, const MaybeAxes& axes = {}, bool keepdims = false, int ddof = 0,
           StreamOrDevice s = {});
 /// `standard deviation`: the square root of var.

@@ -104,10 +104,10 @@ Array scan(ScanKind kind, const Array& x, std::optional<int> axis, bool reverse,
                     ScanAttrs{kind, along, reverse, inclusive});
 }
 
-#define SCAN(name, kind)                                                                \
-  Array name(const Array& x, std::optional<int> axis, bool reverse, bool inclusive,     \
-             StreamOrDevice s) {                                                        \
-    return scan(ScanKind::kind, x, axis, reverse, inclusive, s);                        \
+#define SCAN(name, kind)                                                            \
+  Array name(const Array& x, std::optional<int> axis, bool reverse, bool inclusive, \
+             StreamOrDevice s) {                                                    \
+    return scan(ScanKind::kind, x, axis, reverse, inclusive, s);                    \
   }
 SCAN(cumsum, sum)
 SCAN(cumprod, prod)

@@ -29,7 +29,6 @@ Arrays jointly_linear_jvp(const JvpArgs& args) {
   return {same_op(op, args.outputs[0], std::move(tangents), args.attrs)};
 }
 
-
 Arrays concatenate_vjp(const VjpArgs& args) {
   const Array& g = args.cotangents[0];
   int axis = args.attrs.as<AxisAttrs>().axis;
@@ -119,8 +118,8 @@ Array reshape(const Array& x, Shape shape, StreamOrDevice s) {
     }
   }
   if (unknown >= 0) {
-    require(known != 0 && x.size() % known == 0, "[reshape] cannot reshape {} elements, shape {}, to {}",
-            x.size(), x.shape(), shape);
+    require(known != 0 && x.size() % known == 0,
+            "[reshape] cannot reshape {} elements, shape {}, to {}", x.size(), x.shape(), shape);
     shape[unknown] = x.size() / known;
   }
   require(element_count(shape) == x.size(), "[reshape] cannot reshape {} elements, shape {}, to {}",
@@ -173,8 +172,8 @@ Array squeeze(const Array& x, const std::optional<Axes>& axes, StreamOrDevice s)
             x.shape());
   }
   for (int i = 0; i < x.ndim(); ++i) {
-    bool drop = axes ? std::find(dropped.begin(), dropped.end(), i) != dropped.end()
-                     : x.shape()[i] == 1;
+    bool drop =
+        axes ? std::find(dropped.begin(), dropped.end(), i) != dropped.end() : x.shape()[i] == 1;
     if (!drop) shape.push_back(x.shape()[i]);
   }
   return reshape(x, std::move(shape), s);
@@ -312,8 +311,7 @@ Array roll(const Array& x, const Shape& shifts, const Axes& axes, StreamOrDevice
   return result;
 }
 
-Array slice_update(const Array& x, const Array& update, Shape start, Shape step,
-                   StreamOrDevice s) {
+Array slice_update(const Array& x, const Array& update, Shape start, Shape step, StreamOrDevice s) {
   RILL_ASSERT(start.ssize() == x.ndim() && update.ndim() == x.ndim());
   Stream stream = to_stream(s);
   return make_array(slice_update_op, stream, x.dtype(), x.shape(),

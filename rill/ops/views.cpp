@@ -124,8 +124,8 @@ Arrays as_strided_vjp(const VjpArgs& args) {
   Array places = arange(int64_t{0}, x.size(), int64_t{1}, Dtype::int64);
   places = reshape(as_strided(places, attrs.shape, attrs.strides, attrs.offset), {-1});
   Array nothing = zeros({x.size()}, x.dtype());
-  Array total = scatter_along_axis(ScatterMode::add, nothing, places,
-                                   reshape(args.cotangents[0], {-1}), 0);
+  Array total =
+      scatter_along_axis(ScatterMode::add, nothing, places, reshape(args.cotangents[0], {-1}), 0);
   return {reshape(total, x.shape())};
 }
 
@@ -232,7 +232,7 @@ Arrays broadcast_arrays(const Arrays& arrays, StreamOrDevice s) {
   return result;
 }
 
-Array transpose(const Array& x, Axes axes, StreamOrDevice s) {
+Array transpose(const Array& x, const Axes& axes, StreamOrDevice s) {
   require(axes.ssize() == x.ndim(), "[transpose] expected {} axes for shape {}, got {}", x.ndim(),
           x.shape(), axes.size());
   Axes order;
@@ -335,8 +335,9 @@ Array view(const Array& x, Dtype dtype, StreamOrDevice s) {
     require(!shape.empty(), "[view] a 0-d {} array cannot be seen as {}: the sizes differ",
             name_of(x.dtype()), name_of(dtype));
     int64_t bytes = shape.back() * from;
-    require(bytes % to == 0, "[view] the last axis of shape {} has {} bytes, no multiple of {} for {}",
-            x.shape(), bytes, to, name_of(dtype));
+    require(bytes % to == 0,
+            "[view] the last axis of shape {} has {} bytes, no multiple of {} for {}", x.shape(),
+            bytes, to, name_of(dtype));
     shape.back() = bytes / to;
   }
   Stream stream = to_stream(s);

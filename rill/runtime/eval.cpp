@@ -63,7 +63,8 @@ std::exception_ptr error_among(const Step& step) {
 /// The steps of one stream between two waits.
 class EvalTask final : public Task {
  public:
-  explicit EvalTask(PlannedTask planned) : stream_(planned.stream), steps_(std::move(planned.steps)) {
+  explicit EvalTask(PlannedTask planned)
+      : stream_(planned.stream), steps_(std::move(planned.steps)) {
     double total = 0;
     for (const Step& step : steps_) total += step.cost;
     cost = static_cast<uint64_t>(total);
@@ -167,9 +168,7 @@ void wait_for_arrays(const Arrays& arrays, LocalQueue& local) {
 
 }  // namespace
 
-void set_backend(DeviceType type, Backend* backend) {
-  backends[static_cast<int>(type)] = backend;
-}
+void set_backend(DeviceType type, Backend* backend) { backends[static_cast<int>(type)] = backend; }
 
 void set_interrupt_check(std::function<void()> check) { interrupt_check = std::move(check); }
 

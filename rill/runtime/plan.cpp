@@ -1,8 +1,10 @@
 #include "rill/runtime/plan.h"
 
 #include <algorithm>
+#include <set>
+#include <unordered_map>
 
-#include "rill/graph/tracing.h"
+#include "rill/graph/context.h"
 
 namespace rill {
 
@@ -18,12 +20,13 @@ constexpr uint32_t most_inputs = 24;
 /// The pending graph below some outputs, producers first. Scratch is kept between evals.
 struct Walk {
   std::vector<Node*> order;
-  std::vector<uint32_t> group;        // by position: the position of the group's last node
-  std::vector<uint32_t> consumer;     // by position: the one group that reads it, or many
-  std::vector<uint32_t> next;         // by position: the next node of the group
-  std::vector<uint32_t> group_size;   // by position of the last node
+  std::vector<uint32_t> group;       // by position: the position of the group's last node
+  std::vector<uint32_t> consumer;    // by position: the one group that reads it, or many
+  std::vector<uint32_t> next;        // by position: the next node of the group
+  std::vector<uint32_t> group_size;  // by position of the last node
   std::vector<uint32_t> group_inputs;
-  std::vector<bool> wanted;           // by position: is an output of the eval
+  std::vector<bool> wanted;              // by position: is an output of the eval
+  std::vector<uint32_t> lane_of_stream;  // by the index of a stream; may be out of date
 
   void collect(const Arrays& outputs);
   void fuse();
@@ -149,18 +152,32 @@ class Builder {
   }
 
  private:
+  /// A stream of the plan, and the task to which steps are appended; none if there is no such.
+  struct Lane {
+    Stream stream;
+    uint32_t open;
+  };
+  struct Waits {
+    SmallVector<uint32_t, 2> tasks;
+    std::vector<Ref<RefCounted>> earlier;
+  };
+
   void add_step(uint32_t last);
   Step single_step(Node& node);
   Step fused_step(uint32_t last);
   uint16_t input_register(Step& step, const Array& input);
   uint32_t task_for(Stream stream, const Step& step);
-  uint32_t& open_task(Stream stream);
+  uint32_t lane_of(Stream stream);
+  Waits new_waits(uint32_t lane, const Step& step);
 
   Walk& walk_;
   Plan plan_;
-  std::vector<uint32_t> task_of_;  // by position of a stored node
+  std::vector<uint32_t> task_of_;    // by position of a stored node
   std::vector<uint32_t> registers_;  // by position, of the group at hand
-  std::vector<std::pair<Stream, uint32_t>> open_;
+  std::vector<Lane> lanes_;
+  std::vector<uint32_t> lane_of_task_;
+  std::unordered_map<uint64_t, uint32_t> awaited_;  // by lane and lane: the last task awaited
+  std::set<std::pair<uint32_t, const RefCounted*>> earlier_;  // by lane: those awaited
 };
 
 Step Builder::single_step(Node& node) {
@@ -200,8 +217,11 @@ Step Builder::fused_step(uint32_t last) {
   }
   for (uint32_t k = 0; k < members.size(); ++k) {
     Node& node = *walk_.order[members[k]];
-    Instruction instruction{node.op.row, node.inputs.back().dtype(), node.output(0).dtype,
-                            static_cast<uint8_t>(node.inputs.size()), {0, 0, 0}};
+    Instruction instruction{node.op.row,
+                            node.inputs.back().dtype(),
+                            node.output(0).dtype,
+                            static_cast<uint8_t>(node.inputs.size()),
+                            {0, 0, 0}};
     for (size_t j = 0; j < node.inputs.size(); ++j) {
       const Array& input = node.inputs[j];
       instruction.operands[j] = in_group(input)
@@ -221,41 +241,58 @@ Step Builder::fused_step(uint32_t last) {
   return step;
 }
 
-uint32_t& Builder::open_task(Stream stream) {
-  for (auto& [name, task] : open_) {
-    if (name == stream) return task;
+uint32_t Builder::lane_of(Stream stream) {
+  require(stream.index >= 0 && stream.index < stream_count(), "[stream] there is no stream {}",
+          stream.index);
+  std::vector<uint32_t>& found = walk_.lane_of_stream;
+  auto index = static_cast<size_t>(stream.index);
+  if (index >= found.size()) found.resize(stream_count());
+  // What an earlier plan left there is seen to be wrong.
+  if (found[index] >= lanes_.size() || lanes_[found[index]].stream != stream) {
+    found[index] = static_cast<uint32_t>(lanes_.size());
+    lanes_.push_back({stream, none});
   }
-  return open_.emplace_back(stream, none).second;
+  return found[index];
 }
 
-/// The task to which a step is appended: the open one of its stream, unless it must wait for a
-/// task that the open one does not wait for yet.
-uint32_t Builder::task_for(Stream stream, const Step& step) {
-  SmallVector<uint32_t, 4> waits;
-  std::vector<Ref<RefCounted>> earlier;
+/// The tasks for which a step of `lane` must wait and its lane does not wait yet, one a lane: those
+/// before it have run by then. They are closed: nothing may be appended to what is awaited.
+Builder::Waits Builder::new_waits(uint32_t lane, const Step& step) {
+  Waits result;
   for (const Array& input : step.inputs) {
     Node& producer = input.node();
     if (producer.visit == next_walk) {
       uint32_t task = task_of_[producer.position];
-      if (plan_.tasks[task].stream == stream) continue;
-      open_task(plan_.tasks[task].stream) = none;  // closed: what it made is awaited
-      if (std::find(waits.begin(), waits.end(), task) == waits.end()) waits.push_back(task);
-    } else if (producer.state() == NodeState::scheduled && producer.stream != stream) {
-      earlier.push_back(producer.task);
+      uint32_t other = lane_of_task_[task];
+      if (other == lane) continue;
+      if (lanes_[other].open == task) lanes_[other].open = none;
+      auto [place, fresh] = awaited_.emplace(uint64_t{lane} << 32 | other, task);
+      if (!fresh && place->second >= task) continue;
+      auto superseded = fresh ? result.tasks.end()
+                              : std::find(result.tasks.begin(), result.tasks.end(), place->second);
+      if (superseded == result.tasks.end()) result.tasks.push_back(task);
+      else *superseded = task;
+      place->second = task;
+    } else if (producer.state() == NodeState::scheduled && producer.stream != lanes_[lane].stream) {
+      bool fresh = earlier_.emplace(lane, producer.task.get()).second;
+      if (fresh) result.earlier.push_back(producer.task);
     }
   }
-  uint32_t& open = open_task(stream);
-  bool known = open != none && earlier.empty();
-  for (uint32_t task : waits) {
-    known = known && std::find(plan_.tasks[open].waits.begin(), plan_.tasks[open].waits.end(),
-                               task) != plan_.tasks[open].waits.end();
-  }
-  if (!known) {
+  return result;
+}
+
+/// The task to which a step is appended: the open one of its stream, unless it must wait.
+uint32_t Builder::task_for(Stream stream, const Step& step) {
+  uint32_t lane = lane_of(stream);
+  Waits waits = new_waits(lane, step);
+  uint32_t& open = lanes_[lane].open;
+  if (open == none || !waits.tasks.empty() || !waits.earlier.empty()) {
     open = static_cast<uint32_t>(plan_.tasks.size());
     PlannedTask& task = plan_.tasks.emplace_back();
     task.stream = stream;
-    task.waits.append(waits.begin(), waits.end());
-    task.earlier = std::move(earlier);
+    task.waits = std::move(waits.tasks);
+    task.earlier = std::move(waits.earlier);
+    lane_of_task_.push_back(lane);
   }
   return open;
 }

@@ -20,9 +20,9 @@ std::atomic<Chunk*> chunks[most_chunks];
 }  // namespace
 
 Strand& strand_of(Stream stream) {
-  require(stream.index >= 0 && stream.index < stream_count() &&
-              stream.index < chunk_size * most_chunks,
-          "[stream] there is no stream {}", stream.index);
+  require(
+      stream.index >= 0 && stream.index < stream_count() && stream.index < chunk_size * most_chunks,
+      "[stream] there is no stream {}", stream.index);
   std::atomic<Chunk*>& place = chunks[stream.index / chunk_size];
   Chunk* chunk = place.load(std::memory_order_acquire);
   if (chunk == nullptr) {

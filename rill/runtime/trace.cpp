@@ -113,7 +113,8 @@ std::string chrome_trace(const std::vector<TraceRecord>& records) {
                       {"tid", index},
                       {"args", {{"name", stream_name(stream)}}}});
   }
-  events.push_back({{"ph", "M"}, {"name", "process_name"}, {"pid", 1}, {"args", {{"name", "rill"}}}});
+  events.push_back(
+      {{"ph", "M"}, {"name", "process_name"}, {"pid", 1}, {"args", {{"name", "rill"}}}});
   return json{{"traceEvents", events}, {"displayTimeUnit", "ms"}}.dump();
 }
 

@@ -17,8 +17,8 @@ struct TraceRecord {
   int64_t queued = 0;
   int64_t begin = 0;
   int64_t end = 0;
-  int thread = 0;            // small number of the thread that ran it
-  size_t active_bytes = 0;   // allocated when it ended
+  int thread = 0;           // small number of the thread that ran it
+  size_t active_bytes = 0;  // allocated when it ended
 };
 
 namespace detail {
@@ -45,10 +45,12 @@ std::string chrome_trace(const std::vector<TraceRecord>& records);
 class TraceSpan {
  public:
   TraceSpan(Stream stream, const Step& step, int64_t queued) {
-    if (trace_enabled()) [[unlikely]] begin(stream, step, queued);
+    if (trace_enabled()) [[unlikely]]
+      begin(stream, step, queued);
   }
   ~TraceSpan() {
-    if (record_) [[unlikely]] end();
+    if (record_) [[unlikely]]
+      end();
   }
   TraceSpan(const TraceSpan&) = delete;
   TraceSpan& operator=(const TraceSpan&) = delete;

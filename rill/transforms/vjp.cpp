@@ -105,8 +105,8 @@ Arrays call_vjp(Node& node, const Tape& tape, const Arrays& cotangents) {
   for (const Array& input : node.inputs) wanted.push_back(tape.find(input.node()) >= 0);
   require(node.op.vjp != nullptr, "[vjp] the operation {} has no derivative", node.op.name);
   StreamScope scope(node.stream);
-  return node.op.vjp({node.inputs, outputs_of(node), cotangents, node.attrs,
-                      {wanted.data(), wanted.size()}});
+  return node.op.vjp(
+      {node.inputs, outputs_of(node), cotangents, node.attrs, {wanted.data(), wanted.size()}});
 }
 
 Arrays call_jvp(Node& node, const Arrays& tangents) {
@@ -136,7 +136,8 @@ void require_like(const char* operation, const Arrays& given, const Arrays& arra
 Arrays make_tracers(const Arrays& arrays, uint32_t trace) {
   Arrays tracers;
   for (const Array& array : arrays) {
-    Array tracer = make_array(tracer_op, array.node().stream, array.dtype(), array.shape(), {array});
+    Array tracer =
+        make_array(tracer_op, array.node().stream, array.dtype(), array.shape(), {array});
     Node& node = tracer.node();
     if (node.trace == 0) node.trace = trace;
     if (array.node().is_done()) {  // nothing to compute: the value is there

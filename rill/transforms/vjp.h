@@ -32,8 +32,9 @@ std::pair<Arrays, Arrays> jvp(const ArrayFunction& f, const Arrays& primals,
 /// The function that returns f(x)[0], a scalar, and its gradient by the arguments `argnums`:
 ///   auto f = [](const Arrays& x) { return Arrays{sum(square(x[0]))}; };
 ///   auto [value, gradient] = value_and_grad(f)({x});
-std::function<std::pair<Arrays, Arrays>(const Arrays&)> value_and_grad(
-    ArrayFunction f, std::vector<int> argnums = {0});
+std::function<std::pair<Arrays, Arrays>(const Arrays&)> value_and_grad(ArrayFunction f,
+                                                                       std::vector<int> argnums = {
+                                                                           0});
 std::function<Arrays(const Arrays&)> grad(ArrayFunction f, std::vector<int> argnums = {0});
 
 }  // namespace rill

@@ -13,8 +13,8 @@
 namespace rill::testing {
 
 inline constexpr Dtype all_dtypes[] = {
-    Dtype::bool_, Dtype::uint8,   Dtype::uint16,  Dtype::uint32,  Dtype::uint64,
-    Dtype::int8,  Dtype::int16,   Dtype::int32,   Dtype::int64,   Dtype::float16,
+    Dtype::bool_,   Dtype::uint8,   Dtype::uint16,   Dtype::uint32,   Dtype::uint64,
+    Dtype::int8,    Dtype::int16,   Dtype::int32,    Dtype::int64,    Dtype::float16,
     Dtype::float32, Dtype::float64, Dtype::bfloat16, Dtype::complex64};
 
 /// Calls `f(index, k)` for each index of a shape, in row-major order, k counting.
@@ -66,8 +66,9 @@ std::vector<T> values_of(const Array& array) {
   std::vector<T> values(array.size());
   const Strides& strides = array.output().strides;
   for_each_index(array.shape(), [&](const Shape& index, int64_t k) {
-    values[k] = array.data<T>()[std::inner_product(index.begin(), index.end(), strides.begin(),
-                                                   int64_t{0})];
+    values[k] =
+        array
+            .data<T>()[std::inner_product(index.begin(), index.end(), strides.begin(), int64_t{0})];
   });
   return values;
 }

@@ -25,9 +25,9 @@ constexpr bool is_half_type = std::is_same_v<T, float16> || std::is_same_v<T, bf
 
 /// The type in which a product of `T` is exact enough to compare with.
 template <class T>
-using Exact = std::conditional_t<std::is_integral_v<T>, T,
-                                 std::conditional_t<std::is_same_v<T, complex64>,
-                                                    std::complex<double>, double>>;
+using Exact = std::conditional_t<
+    std::is_integral_v<T>, T,
+    std::conditional_t<std::is_same_v<T, complex64>, std::complex<double>, double>>;
 
 template <class T>
 Exact<T> exact(T value) {
@@ -66,8 +66,8 @@ struct Operand {
   }
 
   Exact<T> at(int64_t row, int64_t col) const {
-    return exact(static_cast<const T*>(
-        matrix.data)[row * matrix.row_stride + col * matrix.col_stride]);
+    return exact(
+        static_cast<const T*>(matrix.data)[row * matrix.row_stride + col * matrix.col_stride]);
   }
 };
 
@@ -123,8 +123,7 @@ void expect_product(Sizes sizes, Order order_a, Order order_b, double alpha, dou
       if constexpr (std::is_integral_v<T>) {
         expected = static_cast<T>(
             static_cast<uint64_t>(static_cast<int64_t>(alpha)) * static_cast<uint64_t>(sum) +
-            static_cast<uint64_t>(static_cast<int64_t>(beta)) *
-                static_cast<uint64_t>(c0.at(i, j)));
+            static_cast<uint64_t>(static_cast<int64_t>(beta)) * static_cast<uint64_t>(c0.at(i, j)));
       } else {
         expected = alpha * sum + beta * c0.at(i, j);
       }
@@ -144,8 +143,8 @@ class Gemm : public testing::Test {
   std::mt19937 random{7};
 };
 
-using Types = testing::Types<float, double, float16, bfloat16, complex64, int8_t, int16_t,
-                             int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t>;
+using Types = testing::Types<float, double, float16, bfloat16, complex64, int8_t, int16_t, int32_t,
+                             int64_t, uint8_t, uint16_t, uint32_t, uint64_t>;
 TYPED_TEST_SUITE(Gemm, Types);
 
 TYPED_TEST(Gemm, TakesAnyStrides) {
@@ -157,8 +156,13 @@ TYPED_TEST(Gemm, TakesAnyStrides) {
 }
 
 TYPED_TEST(Gemm, MultipliesVectors) {
-  for (Sizes sizes : {Sizes{1, 1, 1}, {1, 1, 300}, {1, 67, 129}, {67, 1, 129}, {70, 1, 3},
-                      {1, 5, 2}, {40, 33, 1}}) {
+  for (Sizes sizes : {Sizes{1, 1, 1},
+                      {1, 1, 300},
+                      {1, 67, 129},
+                      {67, 1, 129},
+                      {70, 1, 3},
+                      {1, 5, 2},
+                      {40, 33, 1}}) {
     for (Order a : orders) {
       for (Order b : orders) expect_product<TypeParam>(sizes, a, b, 2, 3, this->random);
     }
@@ -236,12 +240,11 @@ TYPED_TEST(Gemm, BatchesEqualSingleProducts) {
   Operand<T> a(batch * m, k, Order::row, this->random);
   Operand<T> b(batch * k, n, Order::row, this->random);
   GemmShape shape{dtype_of<T>(), m, n, k};
-  for (auto [stride_a, stride_b] :
-       {std::pair(m * a.matrix.row_stride, k * b.matrix.row_stride),
-        {int64_t{0}, k * b.matrix.row_stride}, {m * a.matrix.row_stride, int64_t{0}}}) {
+  for (auto [stride_a, stride_b] : {std::pair(m * a.matrix.row_stride, k * b.matrix.row_stride),
+                                    {int64_t{0}, k * b.matrix.row_stride},
+                                    {m * a.matrix.row_stride, int64_t{0}}}) {
     std::vector<T> c(batch * m * n);
-    gemm_batched(shape, batch, a.matrix, b.matrix, c.data(), n,
-                 {stride_a, stride_b, m * n, 0});
+    gemm_batched(shape, batch, a.matrix, b.matrix, c.data(), n, {stride_a, stride_b, m * n, 0});
     for (int64_t i = 0; i < batch; ++i) {
       std::vector<T> one(m * n);
       Matrix own_a = a.matrix;
@@ -251,7 +254,8 @@ TYPED_TEST(Gemm, BatchesEqualSingleProducts) {
       gemm(shape, own_a, own_b, one.data(), n);
       for (int64_t j = 0; j < m * n; ++j) {
         ASSERT_LE(distance<T>(exact(c[static_cast<size_t>(i * m * n + j)]),
-                              exact(one[static_cast<size_t>(j)])), tolerance<T>(k));
+                              exact(one[static_cast<size_t>(j)])),
+                  tolerance<T>(k));
       }
     }
   }

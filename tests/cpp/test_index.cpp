@@ -84,8 +84,8 @@ struct Case {
     if (count == 0) c.lead = {};
     for (int axis : c.axes) {
       int from_front = axis < 0 ? axis + ndim : axis;
-      c.indices.push_back(random_indices(random, element_count(c.lead), shape[from_front],
-                                         c.sizes[from_front]));
+      c.indices.push_back(
+          random_indices(random, element_count(c.lead), shape[from_front], c.sizes[from_front]));
     }
     return c;
   }
@@ -124,8 +124,8 @@ struct Case {
 template <class T>
 void check_gather(std::mt19937& random, const Case& c) {
   auto values = small_values<T>(random, element_count(c.shape));
-  Array out = gather(in_random_layout(random, c.shape, values), c.index_arrays(random), c.axes,
-                     c.sizes);
+  Array out =
+      gather(in_random_layout(random, c.shape, values), c.index_arrays(random), c.axes, c.sizes);
   eval(out);
   ASSERT_EQ(out.shape(), c.result());
   auto found = values_of<T>(out);
@@ -330,8 +330,7 @@ TEST(Indices, OutOfRangeRaise) {
   EXPECT_EQ(error_of(put_along_axis(x, column, zeros({5, 1}), 1)),
             "[put_along_axis] index 2 is out of range for axis 1 with size 2");
   Array many = in_random_layout(random, {50'000}, random_indices(random, 50'000, 6));
-  EXPECT_NE(error_of(scatter(ScatterMode::add, x, zeros({50'000, 1, 2}), {many}, {0})),
-            "no error");
+  EXPECT_NE(error_of(scatter(ScatterMode::add, x, zeros({50'000, 1, 2}), {many}, {0})), "no error");
 }
 
 }  // namespace

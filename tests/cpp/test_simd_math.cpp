@@ -133,8 +133,7 @@ template <class W>
 W reference(MathFunction function, W x, W y) {
   switch (function) {
 #define RILL_TEST_CASE(name, expression, ...) \
-  case MathFunction::name:                    \
-    return expression;
+  case MathFunction::name: return expression;
     RILL_TEST_UNARY(RILL_TEST_CASE)
     RILL_TEST_BINARY(RILL_TEST_CASE)
 #undef RILL_TEST_CASE

@@ -238,7 +238,7 @@ void check_scan(std::mt19937& random, ScanKind kind, const Shape& shape, int axi
       W next = i == 0 ? W(values[line[i]]) : combined<W>(kind, running, W(values[line[i]]));
       W wanted = inclusive ? next : running;
       expect_close<T>(found[line[i]], wanted, tolerance, name_of(dtype_of<T>()).data(),
-                   static_cast<int64_t>(i));
+                      static_cast<int64_t>(i));
       running = next;
     }
   }

@@ -20,6 +20,7 @@
 #include "rill/runtime/task.h"
 
 // The thread sanitizer refuses threads in a forked child unless told otherwise.
+// NOLINTNEXTLINE(bugprone-reserved-identifier): the name that the sanitizer looks for
 extern "C" const char* __tsan_default_options();
 extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
 
