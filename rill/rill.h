@@ -13,6 +13,7 @@
 #include "rill/ops/einsum.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
+#include "rill/ops/linalg.h"
 #include "rill/ops/matmul.h"
 #include "rill/ops/random.h"
 #include "rill/ops/reduce.h"

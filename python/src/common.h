@@ -121,6 +121,7 @@ void bind_indexing(nb::module_& m, nb::class_<Array>& array);    // indexing.cpp
 void bind_elementwise(nb::module_& m, nb::class_<Array>& array);
 void bind_operations(nb::module_& m, nb::class_<Array>& array);
 void bind_random(nb::module_& m);
+void bind_linalg(nb::module_& m);
 void bind_memory(nb::module_& m);
 void bind_eval(nb::module_& m);
 void bind_transforms(nb::module_& m);

@@ -72,7 +72,7 @@ std::optional<Dtype> dtype_or_array(nb::handle object) {
 }
 
 Dtype result_type(const nb::args& operands) {
-  require(nb::len(nb::handle(operands)) > 0, "[result_type] expected at least one array or dtype");
+  require(!operands.empty(), "[result_type] expected at least one array or dtype");
   std::optional<Dtype> result;
   for (nb::handle operand : operands) {
     std::optional<Dtype> dtype = dtype_or_array(operand);

@@ -27,6 +27,7 @@ NB_MODULE(core, m) {
   bind_elementwise(m, array);
   bind_operations(m, array);
   bind_random(m);
+  bind_linalg(m);
   bind_memory(m);
   bind_eval(m);
   bind_transforms(m);

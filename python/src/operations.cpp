@@ -370,7 +370,7 @@ void bind_methods(nb::class_<Array>& array) {
   array.def(
       "transpose",
       [sizes](const Array& a, nb::args axes, StreamArg s) {
-        if (nb::len(nb::handle(axes)) == 0 || (axes.size() == 1 && nb::object(axes[0]).is_none()))
+        if (axes.empty() || (axes.size() == 1 && nb::object(axes[0]).is_none()))
           return wrap(transpose(a, s));
         std::optional<Axes> order = nb::borrow<AxesArg>(sizes(axes));
         return wrap(transpose(a, *order, s));

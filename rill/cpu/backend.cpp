@@ -38,6 +38,8 @@ void start_cpu_backend() {
     add_sort_kernels();
     add_scan_kernels();
     add_matmul_kernels();
+    add_linalg_kernels();
+    add_spectrum_kernels();
     add_random_kernels();
     set_backend(DeviceType::cpu, new CpuBackend);
     return true;

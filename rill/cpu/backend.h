@@ -15,6 +15,8 @@ void add_index_kernels();
 void add_sort_kernels();
 void add_scan_kernels();
 void add_matmul_kernels();
+void add_linalg_kernels();
+void add_spectrum_kernels();
 void add_random_kernels();
 
 }  // namespace rill

@@ -161,7 +161,7 @@ void Scatter::by_targets(const char* source) const {
 /// For short slices of one run that are disjoint where they differ: each range of the output is
 /// written by one thread, which picks its own from all places.
 void Scatter::by_ranges() const {
-  constexpr int most_ranges = 1;
+  constexpr int most_ranges = 8;
   const int ranges = std::min(parallel_width(), most_ranges);
   const auto each = static_cast<uint64_t>((size - 1) / ranges + 1);
   parallel_for(ranges, 1, [&](int64_t range, int64_t) {

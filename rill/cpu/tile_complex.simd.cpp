@@ -19,7 +19,7 @@ void AddComplex(TileKernels& kernels) {
     add_loop<name##_row, T, R, binary>(kernels, Row::name, dtype);
 #define UNARY(name, domain, ...) ADD(name, domain, T, false)
 #define MEASURE(name, domain, ...) ADD(name, domain, float, false)
-#define TEST(name, domain, ...) ADD(name, domain, bool, false)
+#define PREDICATE(name, domain, ...) ADD(name, domain, bool, false)
 #define BINARY(name, domain, ...) ADD(name, domain, T, true)
 #define COMPARE(name, domain, ...) ADD(name, domain, bool, true)
   [&]<class Unused>(Unused) {
@@ -27,7 +27,7 @@ void AddComplex(TileKernels& kernels) {
   }(0);
 #undef UNARY
 #undef MEASURE
-#undef TEST
+#undef PREDICATE
 #undef BINARY
 #undef COMPARE
 #undef ADD

@@ -182,7 +182,7 @@ void binary_vectors(void* dst, const void* a, const void* b, const void*, int64_
     }                                                 \
   };
 #define MEASURE UNARY
-#define TEST(...)
+#define PREDICATE(...)
 #define BINARY(name, domain, expression, tangent_a, tangent_b, doc) \
   struct name##_row {                                               \
     template <class T>                                              \
@@ -209,7 +209,7 @@ void add_floats(TileKernels& kernels) {
 #include "rill/ops/elementwise.def"
 #undef UNARY
 #undef MEASURE
-#undef TEST
+#undef PREDICATE
 #undef BINARY
 #undef COMPARE
 }

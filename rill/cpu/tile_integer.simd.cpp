@@ -18,7 +18,7 @@ void add_integer(TileKernels& kernels) {
   if constexpr (contains(Domain::domain, dtype))      \
     add_loop<name##_row, T, T, false>(kernels, Row::name, dtype);
 #define MEASURE UNARY
-#define TEST(...)
+#define PREDICATE(...)
 #define BINARY(name, domain, expression, tangent_a, tangent_b, doc) \
   if constexpr (contains(Domain::domain, dtype))                    \
     add_loop<name##_row, T, T, true>(kernels, Row::name, dtype);
@@ -26,7 +26,7 @@ void add_integer(TileKernels& kernels) {
 #include "rill/ops/elementwise.def"
 #undef UNARY
 #undef MEASURE
-#undef TEST
+#undef PREDICATE
 #undef BINARY
 #undef COMPARE
 }
@@ -36,7 +36,7 @@ void add_tests(TileKernels& kernels) {
   constexpr Dtype dtype = dtype_of<T>();
 #define UNARY(...)
 #define MEASURE(...)
-#define TEST(name, domain, expression, doc)      \
+#define PREDICATE(name, domain, expression, doc)      \
   if constexpr (contains(Domain::domain, dtype)) \
     add_loop<name##_row, T, bool, false>(kernels, Row::name, dtype);
 #define BINARY(...)
@@ -46,7 +46,7 @@ void add_tests(TileKernels& kernels) {
 #include "rill/ops/elementwise.def"
 #undef UNARY
 #undef MEASURE
-#undef TEST
+#undef PREDICATE
 #undef BINARY
 #undef COMPARE
 }

@@ -28,7 +28,7 @@ namespace HWY_NAMESPACE {
     }                                                    \
   };
 #define MEASURE UNARY
-#define TEST(name, domain, expression, doc) UNARY(name, domain, expression, none, doc)
+#define PREDICATE(name, domain, expression, doc) UNARY(name, domain, expression, none, doc)
 #define BINARY(name, domain, expression, tangent_a, tangent_b, doc) \
   struct name##_row {                                               \
     template <class T>                                              \
@@ -41,7 +41,7 @@ namespace HWY_NAMESPACE {
 #include "rill/ops/elementwise.def"
 #undef UNARY
 #undef MEASURE
-#undef TEST
+#undef PREDICATE
 #undef BINARY
 #undef COMPARE
 

@@ -58,8 +58,7 @@ Array hadamard_transform(const Array& x, std::optional<double> scale = {}, Strea
 /// The order of a norm: a number, "fro", "nuc", or the 2-norm of all elements.
 using NormOrder = std::variant<std::monostate, double, std::string>;
 /// The norm of vectors (one axis) or matrices (two). Without axes those of `x` itself; with neither
-/// order nor axes, the 2-norm of all elements. Throws std::invalid_argument for norms made of
-/// singular values ("nuc", 2 and -2 of matrices).
+/// order nor axes, the 2-norm of all elements.
 Array norm(const Array& x, const NormOrder& order = {}, const MaybeAxes& axes = {},
            bool keepdims = false, StreamOrDevice s = {});
 

@@ -33,7 +33,7 @@ std::pair<Array, Array> grid(const char* operation, int64_t n, int64_t m) {
 
 }  // namespace
 
-Array full(Shape shape, const Array& value, Dtype dtype, StreamOrDevice s) {
+Array full(const Shape& shape, const Array& value, Dtype dtype, StreamOrDevice s) {
   require_sizes("full", shape);
   Stream stream = to_stream(s);
   return broadcast_to(astype(value, dtype, stream), shape, stream);

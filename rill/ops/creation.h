@@ -7,7 +7,7 @@
 namespace rill {
 
 /// `value` (which broadcasts) in every place; it takes no memory of its own.
-Array full(Shape shape, const Array& value, Dtype dtype, StreamOrDevice s = {});
+Array full(const Shape& shape, const Array& value, Dtype dtype, StreamOrDevice s = {});
 Array full(Shape shape, double value, Dtype dtype = Dtype::float32, StreamOrDevice s = {});
 Array zeros(Shape shape, Dtype dtype = Dtype::float32, StreamOrDevice s = {});
 Array ones(Shape shape, Dtype dtype = Dtype::float32, StreamOrDevice s = {});

@@ -40,14 +40,14 @@ struct Derivatives {
 constexpr Derivatives derivatives[] = {
 #define UNARY(name, domain, value, tangent, doc) {TANGENT(X_IS_A, tangent), nullptr},
 #define MEASURE UNARY
-#define TEST(name, domain, value, doc) {},
+#define PREDICATE(name, domain, value, doc) {},
 #define BINARY(name, domain, value, tangent_a, tangent_b, doc) \
   {TANGENT(ONLY_G, tangent_a), TANGENT(ONLY_G, tangent_b)},
 #define COMPARE(name, domain, value, doc) {},
 #include "rill/ops/elementwise.def"
 #undef UNARY
 #undef MEASURE
-#undef TEST
+#undef PREDICATE
 #undef BINARY
 #undef COMPARE
 };
@@ -59,7 +59,7 @@ constexpr RowInfo rows[] = {
   {#name, RowKind::unary, Domain::domain, #value, doc, differs_from_none(#tangent)},
 #define MEASURE(name, domain, value, tangent, doc) \
   {#name, RowKind::measure, Domain::domain, #value, doc, differs_from_none(#tangent)},
-#define TEST(name, domain, value, doc) {#name, RowKind::test, Domain::domain, #value, doc, false},
+#define PREDICATE(name, domain, value, doc) {#name, RowKind::test, Domain::domain, #value, doc, false},
 #define BINARY(name, domain, value, tangent_a, tangent_b, doc) \
   {#name, RowKind::binary, Domain::domain, #value, doc, differs_from_none(#tangent_a)},
 #define COMPARE(name, domain, value, doc) \
@@ -67,7 +67,7 @@ constexpr RowInfo rows[] = {
 #include "rill/ops/elementwise.def"
 #undef UNARY
 #undef MEASURE
-#undef TEST
+#undef PREDICATE
 #undef BINARY
 #undef COMPARE
     {"astype", RowKind::cast, Domain::all, "", "The same values in another dtype.", true},
@@ -226,7 +226,7 @@ Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s) {
 #define UNARY(name, ...) \
   Array name(const Array& x, StreamOrDevice s) { return elementwise(Row::name, x, s); }
 #define MEASURE UNARY
-#define TEST UNARY
+#define PREDICATE UNARY
 #define BINARY(name, ...)                                        \
   Array name(const Array& a, const Array& b, StreamOrDevice s) { \
     return elementwise(Row::name, a, b, s);                      \
@@ -235,7 +235,7 @@ Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s) {
 #include "rill/ops/elementwise.def"
 #undef UNARY
 #undef MEASURE
-#undef TEST
+#undef PREDICATE
 #undef BINARY
 #undef COMPARE
 

@@ -33,13 +33,13 @@ enum class RowKind : uint8_t { unary, measure, test, binary, compare, cast, sele
 enum class Row : uint16_t {
 #define UNARY(name, ...) name,
 #define MEASURE(name, ...) name,
-#define TEST(name, ...) name,
+#define PREDICATE(name, ...) name,
 #define BINARY(name, ...) name,
 #define COMPARE(name, ...) name,
 #include "rill/ops/elementwise.def"
 #undef UNARY
 #undef MEASURE
-#undef TEST
+#undef PREDICATE
 #undef BINARY
 #undef COMPARE
   cast,
@@ -78,24 +78,24 @@ Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s = {}
 // The functions. Operands broadcast; dtypes promote.
 #define DECLARE_UNARY(name, domain, value, tangent, doc) \
   Array name(const Array& x, StreamOrDevice s = {});
-#define DECLARE_TEST(name, domain, value, doc) Array name(const Array& x, StreamOrDevice s = {});
+#define DECLARE_PREDICATE(name, domain, value, doc) Array name(const Array& x, StreamOrDevice s = {});
 #define DECLARE_BINARY(name, domain, value, ta, tb, doc) \
   Array name(const Array& a, const Array& b, StreamOrDevice s = {});
 #define DECLARE_COMPARE(name, domain, value, doc) \
   Array name(const Array& a, const Array& b, StreamOrDevice s = {});
 #define UNARY DECLARE_UNARY
 #define MEASURE DECLARE_UNARY
-#define TEST DECLARE_TEST
+#define PREDICATE DECLARE_PREDICATE
 #define BINARY DECLARE_BINARY
 #define COMPARE DECLARE_COMPARE
 #include "rill/ops/elementwise.def"
 #undef UNARY
 #undef MEASURE
-#undef TEST
+#undef PREDICATE
 #undef BINARY
 #undef COMPARE
 #undef DECLARE_UNARY
-#undef DECLARE_TEST
+#undef DECLARE_PREDICATE
 #undef DECLARE_BINARY
 #undef DECLARE_COMPARE
 

@@ -3,6 +3,7 @@
 
 #include "rill/ops/composed.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/linalg.h"
 #include "rill/ops/shape.h"
 
 namespace rill {
@@ -25,9 +26,25 @@ Array vector_norm(const Array& x, double order, const Axes& axes) {
   return power(sum(powers, axes, true), Array(1 / order, size.dtype()));
 }
 
-/// The greatest (least, if negative) sum of |x| over columns for order 1, over rows for infinity.
+/// The singular values of the matrices that two axes make, along a last axis.
+Array singular_values(const Array& x, int rows, int columns) {
+  Axes order;
+  for (int i = 0; i < x.ndim(); ++i) {
+    if (i != rows && i != columns) order.push_back(i);
+  }
+  order.push_back(rows);
+  order.push_back(columns);
+  return linalg::svd(transpose(x, order), false)[0];
+}
+
+/// The greatest (least, if negative) singular value for order 2, sum of |x| over columns for order
+/// 1, over rows for infinity.
 Array matrix_norm(const Array& x, double order, int rows, int columns) {
-  require(std::abs(order) != 2, "[norm] the {}-norm of a matrix needs its singular values", order);
+  if (std::abs(order) == 2) {
+    Array values = singular_values(x, rows, columns);
+    Array chosen = order > 0 ? max(values, Axes{-1}) : min(values, Axes{-1});
+    return expand_dims(chosen, {rows, columns});
+  }
   require(std::abs(order) == 1 || std::isinf(order), "[norm] no matrix norm has order {}", order);
   int summed = std::isinf(order) ? columns : rows;
   Array sums = sum(abs(x), Axes{summed}, true);
@@ -40,10 +57,10 @@ Array norm_of(const Array& x, const NormOrder& order, const Axes& axes) {
   require(axes.size() == 1 || axes.size() == 2,
           "[norm] expected one axis (vectors) or two (matrices), got {}", axes.size());
   if (const auto* name = std::get_if<std::string>(&order)) {
-    require(*name == "fro" || *name == "nuc", "[norm] unknown order '{}'", *name);
+    require(*name == "fro" || *name == "f" || *name == "nuc", "[norm] unknown order '{}'", *name);
     require(axes.size() == 2, "[norm] '{}' is a norm of matrices, got one axis", *name);
-    require(*name != "nuc", "[norm] the nuclear norm needs singular values");
-    return two_norm(x, axes);
+    if (*name != "nuc") return two_norm(x, axes);
+    return expand_dims(sum(singular_values(x, axes[0], axes[1]), Axes{-1}), axes);
   }
   double number = std::get<double>(order);
   if (axes.size() == 1) return vector_norm(x, number, axes);

@@ -7,6 +7,8 @@
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
+#include "rill/ops/linalg.h"
+#include "rill/ops/matmul.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
 #include "rill/ops/sort.h"
@@ -253,6 +255,31 @@ Array categorical(const Array& logits, int axis, const Shape& shape, const Maybe
   Shape noise = shape;
   noise.insert(noise.end() + (from_end + 1), logits.shape()[along]);
   return argmax(logits + gumbel(noise, Dtype::float32, key), from_end);
+}
+
+Array multivariate_normal(const Array& mean, const Array& cov, const Shape& shape,
+                          Dtype dtype, const MaybeKey& key, StreamOrDevice s) {
+  require(dtype == Dtype::float32, "[random.multivariate_normal] expected float32, got {}",
+          name_of(dtype));
+  require(mean.ndim() >= 1 && cov.ndim() >= 2 && cov.shape(-1) == cov.shape(-2) &&
+              cov.shape(-1) == mean.shape(-1),
+          "[random.multivariate_normal] mean of shape {} does not fit covariance of shape {}",
+          mean.shape(), cov.shape());
+  StreamScope scope(to_stream(s));
+  Shape batch = broadcast_shapes("random.multivariate_normal",
+                                 Shape(mean.shape().begin(), mean.shape().end() - 1),
+                                 Shape(cov.shape().begin(), cov.shape().end() - 2));
+  Shape drawn = shape.empty() ? batch : shape;
+  require(broadcast_shapes("random.multivariate_normal", batch, drawn) == drawn,
+          "[random.multivariate_normal] mean of shape {} and covariance of shape {} do not "
+          "broadcast to shape {}",
+          mean.shape(), cov.shape(), drawn);
+  auto [values, vectors] = linalg::eigh(astype(cov, dtype));
+  Array scaled = vectors * expand_dims(sqrt(maximum(values, Array(0.0, dtype))), {-2});
+  Array root = matmul(scaled, swapaxes(vectors, -1, -2));
+  drawn.push_back(mean.shape(-1));
+  Array z = expand_dims(normal(drawn, dtype, {}, {}, key), {-2});
+  return squeeze(matmul(z, root), Axes{-2}) + astype(mean, dtype);
 }
 
 Array permutation(int64_t n, const MaybeKey& key, StreamOrDevice s) {

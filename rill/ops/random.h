@@ -65,6 +65,11 @@ Array categorical(const Array& logits, int axis, int64_t samples, const MaybeKey
                   StreamOrDevice s = {});
 Array categorical(const Array& logits, int axis, const Shape& shape, const MaybeKey& key = {},
                   StreamOrDevice s = {});
+/// Normal vectors of the given means (..., n) and covariances (..., n, n), of which one triangle is
+/// read: one for each place of `shape`, or of the batch shape of both if it is empty. float32.
+Array multivariate_normal(const Array& mean, const Array& cov, const Shape& shape,
+                          Dtype dtype = Dtype::float32, const MaybeKey& key = {},
+                          StreamOrDevice s = {});
 Array permutation(int64_t n, const MaybeKey& key = {}, StreamOrDevice s = {});
 Array permutation(const Array& x, int axis = 0, const MaybeKey& key = {}, StreamOrDevice s = {});
 

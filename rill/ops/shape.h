@@ -13,7 +13,7 @@ namespace rill {
 Array reshape(const Array& x, Shape shape, StreamOrDevice s = {});
 Array flatten(const Array& x, int start_axis = 0, int end_axis = -1, StreamOrDevice s = {});
 Array unflatten(const Array& x, int axis, Shape shape, StreamOrDevice s = {});
-Array transpose(const Array& x, Axes axes, StreamOrDevice s = {});
+Array transpose(const Array& x, const Axes& axes, StreamOrDevice s = {});
 /// Reverses the axes.
 Array transpose(const Array& x, StreamOrDevice s = {});
 Array swapaxes(const Array& x, int a, int b, StreamOrDevice s = {});

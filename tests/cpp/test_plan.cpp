@@ -175,7 +175,9 @@ TEST_F(Plans, AnAlternatingChainWaitsOncePerStep) {
   for (uint32_t i = 0; i < length; ++i) {
     EXPECT_EQ(plan.tasks[i].steps.size(), 1u);
     ASSERT_EQ(plan.tasks[i].waits.size(), i == 0 ? 0u : 1u);
-    if (i > 0) EXPECT_EQ(plan.tasks[i].waits[0], i - 1);
+    if (i > 0) {
+      EXPECT_EQ(plan.tasks[i].waits[0], i - 1);
+    }
   }
 }
 

@@ -146,6 +146,7 @@ CALLS = {
     "random.bernoulli": drawn(0.5, (3,)),
     "random.categorical": lambda mx: ((f(mx, 2, 3),), {"key": mx.random.key(1)}),
     "random.gumbel": drawn((3,)),
+    "random.bits": drawn((2, 3)),
     "random.laplace": drawn((3,)),
     "random.multivariate_normal": lambda mx: (
         (mx.zeros(2), mx.eye(2), (3,)),
@@ -236,6 +237,7 @@ METHODS = {
 # that this suite does not assume, or formats tested elsewhere.
 ELSEWHERE = {
     "record_event",
+    "set_stream_name",
     "load",
     "qqmm",
     "gather_qqmm",

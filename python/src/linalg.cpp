@@ -1,0 +1,139 @@
+// rill.core.linalg.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/variant.h>
+
+#include "arguments.h"
+
+namespace rill::python {
+
+namespace {
+
+auto stream_arg() { return nb::arg("stream") = nb::none(); }
+
+nb::object as_object(Array array) { return wrap(std::move(array)); }
+nb::object as_object(const std::pair<Array, Array>& pair) {
+  return array_tuple({pair.first, pair.second});
+}
+nb::object as_object(const Arrays& arrays) { return array_tuple(arrays); }
+
+/// linalg.name(a, *, stream)
+template <auto f>
+void bind_one(nb::module_& m, const char* name, const char* doc) {
+  m.def(
+      name,
+      [name](ArrayArg a, StreamArg s) { return as_object(f(to_array(a, name), s)); },
+      nb::arg("a"), nb::kw_only(), stream_arg(), doc);
+}
+
+/// linalg.name(a, upper=False, *, stream)
+template <auto f>
+void bind_triangle(nb::module_& m, const char* name, const char* doc) {
+  m.def(
+      name,
+      [name](ArrayArg a, bool upper, StreamArg s) { return wrap(f(to_array(a, name), upper, s)); },
+      nb::arg("a"), nb::arg("upper") = false, nb::kw_only(), stream_arg(), doc);
+}
+
+Triangle to_triangle(const char* operation, const std::string& name) {
+  require(name == "L" || name == "l" || name == "U" || name == "u",
+          "[{}] UPLO must be 'L' or 'U', got '{}'", operation, name);
+  return name == "L" || name == "l" ? Triangle::lower : Triangle::upper;
+}
+
+/// linalg.name(a, UPLO="L", *, stream)
+template <auto f>
+void bind_hermitian(nb::module_& m, const char* name, const char* doc) {
+  m.def(
+      name,
+      [name](ArrayArg a, const std::string& triangle, StreamArg s) {
+        return as_object(f(to_array(a, name), to_triangle(name, triangle), s));
+      },
+      nb::arg("a"), nb::arg("UPLO") = "L", nb::kw_only(), stream_arg(), doc);
+}
+
+void bind_factors(nb::module_& m) {
+  bind_one<linalg::qr>(m, "qr", "(q, r) with a = q @ r, q of orthonormal columns, r upper triangular.");
+  bind_triangle<linalg::cholesky>(
+      m, "cholesky",
+      "L with a = L L^H, or U with a = U^H U. Reads one triangle; not positive definite: ValueError.");
+  bind_triangle<linalg::cholesky_inv>(m, "cholesky_inv",
+                                      "The inverse of the matrix whose Cholesky factor is a.");
+  bind_one<linalg::lu>(m, "lu", "(p, l, u) with a = l[p] @ u: row indices and triangular factors.");
+  bind_one<linalg::lu_factor>(
+      m, "lu_factor",
+      "(lu, pivots): both factors in one matrix, and the row that each row was swapped with.");
+  m.def(
+      "svd",
+      [](ArrayArg a, bool compute_uv, StreamArg s) -> nb::object {
+        Arrays parts = linalg::svd(to_array(a, "svd"), compute_uv, s);
+        return compute_uv ? as_object(parts) : as_object(parts[0]);
+      },
+      nb::arg("a"), nb::arg("compute_uv") = true, nb::kw_only(), stream_arg(),
+      "(u, s, vt) with a = u[:, :k] * s @ vt[:k], or s alone; s descends.");
+}
+
+void bind_spectra(nb::module_& m) {
+  bind_one<linalg::eig>(m, "eig", "Eigenvalues and, as columns, eigenvectors; both complex.");
+  bind_one<linalg::eigvals>(m, "eigvals", "Eigenvalues, complex.");
+  bind_hermitian<linalg::eigh>(
+      m, "eigh",
+      "Ascending eigenvalues and, as columns, eigenvectors of a symmetric or Hermitian matrix, of "
+      "which one triangle is read.");
+  bind_hermitian<linalg::eigvalsh>(
+      m, "eigvalsh", "Ascending eigenvalues of a symmetric or Hermitian matrix.");
+}
+
+void bind_solutions(nb::module_& m) {
+  bind_one<linalg::inv>(m, "inv", "The inverse. A singular matrix is a ValueError.");
+  bind_triangle<linalg::tri_inv>(m, "tri_inv", "The inverse of one triangle of a.");
+  bind_one<linalg::pinv>(m, "pinv", "The Moore-Penrose inverse.");
+  bind_one<linalg::det>(m, "det", "The determinant.");
+  bind_one<linalg::slogdet>(m, "slogdet",
+                            "The sign and the logarithm of the magnitude of the determinant.");
+  m.def(
+      "solve",
+      [](ArrayArg a, ArrayArg b, StreamArg s) {
+        auto [x, y] = to_arrays(a, b, "linalg.solve");
+        return wrap(linalg::solve(x, y, s));
+      },
+      nb::arg("a"), nb::arg("b"), nb::kw_only(), stream_arg(), "x with a @ x = b.");
+  m.def(
+      "solve_triangular",
+      [](ArrayArg a, ArrayArg b, bool upper, StreamArg s) {
+        auto [x, y] = to_arrays(a, b, "linalg.solve_triangular");
+        return wrap(linalg::solve_triangular(x, y, upper, s));
+      },
+      nb::arg("a"), nb::arg("b"), nb::kw_only(), nb::arg("upper") = false, stream_arg(),
+      "x with a @ x = b for one triangle of a.");
+}
+
+}  // namespace
+
+void bind_linalg(nb::module_& m) {
+  nb::module_ sub = m.def_submodule("linalg", "Linear algebra on the last two axes.");
+  bind_factors(sub);
+  bind_spectra(sub);
+  bind_solutions(sub);
+  sub.def(
+      "norm",
+      [](ArrayArg a, std::optional<std::variant<double, std::string>> ord, AxesArg axis,
+         bool keepdims, StreamArg s) {
+        NormOrder order;
+        if (ord) std::visit([&](const auto& value) { order = value; }, *ord);
+        return wrap(norm(to_array(a, "linalg.norm"), order, axis, keepdims, s));
+      },
+      nb::arg("a"), nb::arg("ord") = nb::none(), nb::arg("axis") = nb::none(),
+      nb::arg("keepdims") = false, nb::kw_only(), stream_arg(),
+      "The norm of vectors (one axis) or matrices (two).");
+  sub.def(
+      "cross",
+      [](ArrayArg a, ArrayArg b, int axis, StreamArg s) {
+        auto [x, y] = to_arrays(a, b, "linalg.cross");
+        return wrap(linalg::cross(x, y, axis, s));
+      },
+      nb::arg("a"), nb::arg("b"), nb::arg("axis") = -1, nb::kw_only(), stream_arg(),
+      "The cross product of vectors of 2 or 3 elements along an axis.");
+}
+
+}  // namespace rill::python
