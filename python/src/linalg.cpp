@@ -21,8 +21,7 @@ nb::object as_object(const Arrays& arrays) { return array_tuple(arrays); }
 template <auto f>
 void bind_one(nb::module_& m, const char* name, const char* doc) {
   m.def(
-      name,
-      [name](ArrayArg a, StreamArg s) { return as_object(f(to_array(a, name), s)); },
+      name, [name](ArrayArg a, StreamArg s) { return as_object(f(to_array(a, name), s)); },
       nb::arg("a"), nb::kw_only(), stream_arg(), doc);
 }
 
@@ -53,10 +52,11 @@ void bind_hermitian(nb::module_& m, const char* name, const char* doc) {
 }
 
 void bind_factors(nb::module_& m) {
-  bind_one<linalg::qr>(m, "qr", "(q, r) with a = q @ r, q of orthonormal columns, r upper triangular.");
-  bind_triangle<linalg::cholesky>(
-      m, "cholesky",
-      "L with a = L L^H, or U with a = U^H U. Reads one triangle; not positive definite: ValueError.");
+  bind_one<linalg::qr>(m, "qr",
+                       "(q, r) with a = q @ r, q of orthonormal columns, r upper triangular.");
+  bind_triangle<linalg::cholesky>(m, "cholesky",
+                                  "L with a = L L^H, or U with a = U^H U. Reads one triangle; not "
+                                  "positive definite: ValueError.");
   bind_triangle<linalg::cholesky_inv>(m, "cholesky_inv",
                                       "The inverse of the matrix whose Cholesky factor is a.");
   bind_one<linalg::lu>(m, "lu", "(p, l, u) with a = l[p] @ u: row indices and triangular factors.");
@@ -80,8 +80,8 @@ void bind_spectra(nb::module_& m) {
       m, "eigh",
       "Ascending eigenvalues and, as columns, eigenvectors of a symmetric or Hermitian matrix, of "
       "which one triangle is read.");
-  bind_hermitian<linalg::eigvalsh>(
-      m, "eigvalsh", "Ascending eigenvalues of a symmetric or Hermitian matrix.");
+  bind_hermitian<linalg::eigvalsh>(m, "eigvalsh",
+                                   "Ascending eigenvalues of a symmetric or Hermitian matrix.");
 }
 
 void bind_solutions(nb::module_& m) {

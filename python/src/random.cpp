@@ -131,10 +131,10 @@ void bind_floats(nb::module_& m) {
       "multivariate_normal",
       [](ArrayArg mean, ArrayArg cov, nb::object shape, DtypeArg dtype, nb::object key,
          StreamArg s) {
-        return wrap(random::multivariate_normal(
-            to_array(mean, "random.multivariate_normal"),
-            to_array(cov, "random.multivariate_normal"), sizes(shape),
-            dtype_or(dtype, Dtype::float32), maybe_key(key, "random.multivariate_normal"), s));
+        return wrap(random::multivariate_normal(to_array(mean, "random.multivariate_normal"),
+                                                to_array(cov, "random.multivariate_normal"),
+                                                sizes(shape), dtype_or(dtype, Dtype::float32),
+                                                maybe_key(key, "random.multivariate_normal"), s));
       },
       nb::arg("mean"), nb::arg("cov"), nb::arg("shape") = nb::tuple(),
       nb::arg("dtype") = nb::none(), key_arg(), stream_arg(),

@@ -123,7 +123,7 @@ void run_solve_triangular(const Launch& launch) {
                   j);
         }
         // x^T a^T = b^T, of which each is what LAPACK sees of x, a and b.
-        lapack::trsm_right(!upper, false, static_cast<int>(columns), static_cast<int>(n), a,
+        lapack::trsm_right(!upper, static_cast<int>(columns), static_cast<int>(n), a,
                            static_cast<int>(n), pointer<T>(out) + i * n * columns,
                            static_cast<int>(columns));
       }

@@ -61,8 +61,8 @@ void decompose(const char* operation, char job, const T* a, int64_t m, int64_t n
                T* vt, std::vector<T>& copy, lapack::Workspace<T>& work) {
   require_finite(operation, a, m * n);
   copy.assign(a, a + m * n);
-  int info = lapack::gesdd(job, static_cast<int>(n), static_cast<int>(m), copy.data(), s, vt, u,
-                           work);
+  int info =
+      lapack::gesdd(job, static_cast<int>(n), static_cast<int>(m), copy.data(), s, vt, u, work);
   require(info == 0, "[{}] the singular values did not converge", operation);
 }
 
@@ -97,8 +97,8 @@ void run_svd(const Launch& launch) {
 template <class T>
 void multiply_inverse(T* u, const Real<T>* s, const T* vt, int64_t m, int64_t n, T* out) {
   int64_t k = std::min(m, n);
-  Real<T> least = static_cast<Real<T>>(std::max(m, n)) * std::numeric_limits<Real<T>>::epsilon() *
-                  s[0];
+  Real<T> least =
+      static_cast<Real<T>>(std::max(m, n)) * std::numeric_limits<Real<T>>::epsilon() * s[0];
   for (int64_t i = 0; i < m; ++i) {
     for (int64_t j = 0; j < k; ++j) u[i * k + j] *= s[j] > least ? 1 / s[j] : 0;
   }
@@ -154,7 +154,7 @@ void run_eigh(const Launch& launch) {
                                  pointer<Real<T>>(launch.out(0)) + i * n, work);
         require(info == 0, "[{}] the eigenvalues did not converge", operation);
         if (!attrs.vectors) continue;
-        for (T& x : copy) x = conjugate(x);
+        for (T& x : copy) x = lapack::conjugate(x);
         transpose_to(copy.data(), n, n, n, pointer<T>(launch.out(1)) + i * n * n);
       }
     });

@@ -17,6 +17,12 @@ inline constexpr bool is_complex = std::is_same_v<T, complex64>;
 template <class T>
 using Real = std::conditional_t<is_complex<T>, float, T>;
 
+template <class T>
+T conjugate(T x) {
+  if constexpr (is_complex<T>) return std::conj(x);
+  else return x;
+}
+
 /// The function of a type: "potrf" is spotrf_, dpotrf_ or cpotrf_.
 template <class T, class Function>
 Function* routine(const char* stem) {
@@ -34,13 +40,14 @@ inline int checked(const char* stem, int info) {
 template <class T>
 int queried_size(const T& answer) {
   Real<T> size = std::real(answer);
+  require(size < Real<T>(INT32_MAX), "[linalg] the matrix needs a workspace of {} elements",
+          static_cast<double>(size));
   return static_cast<int>(std::nextafter(size, Real<T>(INT32_MAX))) + 1;
 }
 
 template <class T>
 int getrf(int m, int n, T* a, int lda, int* pivots) {
-  static auto* f =
-      routine<T, void(const int*, const int*, T*, const int*, int*, int*)>("getrf");
+  static auto* f = routine<T, void(const int*, const int*, T*, const int*, int*, int*)>("getrf");
   int info = 0;
   f(&m, &n, a, &lda, pivots, &info);
   return checked("getrf", info);
@@ -75,28 +82,48 @@ int getrs(bool transposed, int n, int columns, const T* a, const int* pivots, T*
 
 template <class T>
 int trtri(bool upper, int n, T* a) {
-  static auto* f = routine<
-      T, void(const char*, const char*, const int*, T*, const int*, int*, size_t, size_t)>("trtri");
+  static auto* f =
+      routine<T, void(const char*, const char*, const int*, T*, const int*, int*, size_t, size_t)>(
+          "trtri");
   int info = 0;
   f(upper ? "U" : "L", "N", &n, a, &n, &info, 1, 1);
   return checked("trtri", info);
 }
 
-/// b = b a^-1, or b a^-H if `adjoint`; b has `rows` rows.
+/// b = b a^-1 for a triangular n x n matrix; b has `rows` rows.
 template <class T>
-void trsm_right(bool upper, bool adjoint, int rows, int n, const T* a, int lda, T* b, int ldb) {
-  static auto* f =
-      routine<T, void(const char*, const char*, const char*, const char*, const int*, const int*,
-                      const T*, const T*, const int*, T*, const int*, size_t, size_t, size_t,
-                      size_t)>("trsm");
+void trsm_right(bool upper, int rows, int n, const T* a, int lda, T* b, int ldb) {
+  static auto* f = routine<T, void(const char*, const char*, const char*, const char*, const int*,
+                                   const int*, const T*, const T*, const int*, T*, const int*,
+                                   size_t, size_t, size_t, size_t)>("trsm");
   T one(1);
-  f("R", upper ? "U" : "L", adjoint ? "C" : "N", "N", &rows, &n, &one, a, &lda, b, &ldb, 1, 1, 1, 1);
+  f("R", upper ? "U" : "L", "N", "N", &rows, &n, &one, a, &lda, b, &ldb, 1, 1, 1, 1);
+}
+
+/// b = a^-H b for an upper triangular n x n matrix; b has `columns` columns.
+template <class T>
+void trsm_left_adjoint(int n, int columns, const T* a, int lda, T* b, int ldb) {
+  static auto* f = routine<T, void(const char*, const char*, const char*, const char*, const int*,
+                                   const int*, const T*, const T*, const int*, T*, const int*,
+                                   size_t, size_t, size_t, size_t)>("trsm");
+  T one(1);
+  f("L", "U", "C", "N", &n, &columns, &one, a, &lda, b, &ldb, 1, 1, 1, 1);
+}
+
+/// c -= a^H b for a of k x m, b of k x n, c of m x n, all of one leading dimension.
+template <class T>
+void subtract_products(int m, int n, int k, const T* a, const T* b, int ld, T* c) {
+  static auto* f = routine<T, void(const char*, const char*, const int*, const int*, const int*,
+                                   const T*, const T*, const int*, const T*, const int*, const T*,
+                                   T*, const int*, size_t, size_t)>("gemm");
+  T one(1);
+  T minus(-1);
+  f("C", "N", &m, &n, &k, &minus, a, &ld, b, &ld, &one, c, &ld, 1, 1);
 }
 
 template <class T>
 int potrf(bool upper, int n, T* a, int lda) {
-  static auto* f =
-      routine<T, void(const char*, const int*, T*, const int*, int*, size_t)>("potrf");
+  static auto* f = routine<T, void(const char*, const int*, T*, const int*, int*, size_t)>("potrf");
   int info = 0;
   f(upper ? "U" : "L", &n, a, &lda, &info, 1);
   return checked("potrf", info);
@@ -148,9 +175,9 @@ int gesdd(char job, int m, int n, T* a, Real<T>* s, T* u, T* vt, Workspace<T>& w
   int info = 0;
   auto call = [&](T* memory, int size) {
     if constexpr (is_complex<T>) {
-      static auto* f = routine<T, void(const char*, Integer, Integer, T*, Integer, Real<T>*, T*,
-                                       Integer, T*, Integer, T*, Integer, Real<T>*, int*, int*,
-                                       size_t)>("gesdd");
+      static auto* f =
+          routine<T, void(const char*, Integer, Integer, T*, Integer, Real<T>*, T*, Integer, T*,
+                          Integer, T*, Integer, Real<T>*, int*, int*, size_t)>("gesdd");
       f(&job, &m, &n, a, &m, s, u, &m, vt, &ldvt, memory, &size, work.real.data(),
         work.integer.data(), &info, 1);
     } else {
@@ -182,9 +209,9 @@ int heevd(bool vectors, bool upper, int n, T* a, Real<T>* values, Workspace<T>& 
     const char* job = vectors ? "V" : "N";
     const char* triangle = upper ? "U" : "L";
     if constexpr (is_complex<T>) {
-      static auto* f = routine<T, void(const char*, const char*, Integer, T*, Integer, Real<T>*, T*,
-                                       Integer, Real<T>*, Integer, int*, Integer, int*, size_t,
-                                       size_t)>("heevd");
+      static auto* f =
+          routine<T, void(const char*, const char*, Integer, T*, Integer, Real<T>*, T*, Integer,
+                          Real<T>*, Integer, int*, Integer, int*, size_t, size_t)>("heevd");
       f(job, triangle, &n, a, &n, values, main, &main_size, real, &real_size, integer,
         &integer_size, &info, 1, 1);
     } else {
@@ -219,14 +246,15 @@ int geev(bool vectors, int n, T* a, std::complex<Real<T>>* values, T* vr, Worksp
   work.real.resize(2 * static_cast<size_t>(n));
   auto call = [&](T* memory, int size) {
     if constexpr (is_complex<T>) {
-      static auto* f = routine<T, void(const char*, const char*, Integer, T*, Integer, T*, T*,
-                                       Integer, T*, Integer, T*, Integer, Real<T>*, int*, size_t,
-                                       size_t)>("geev");
-      f("N", job, &n, a, &n, values, none, &n, vr, &n, memory, &size, work.real.data(), &info, 1, 1);
+      static auto* f =
+          routine<T, void(const char*, const char*, Integer, T*, Integer, T*, T*, Integer, T*,
+                          Integer, T*, Integer, Real<T>*, int*, size_t, size_t)>("geev");
+      f("N", job, &n, a, &n, values, none, &n, vr, &n, memory, &size, work.real.data(), &info, 1,
+        1);
     } else {
-      static auto* f = routine<T, void(const char*, const char*, Integer, T*, Integer, T*, T*, T*,
-                                       Integer, T*, Integer, T*, Integer, int*, size_t, size_t)>(
-          "geev");
+      static auto* f =
+          routine<T, void(const char*, const char*, Integer, T*, Integer, T*, T*, T*, Integer, T*,
+                          Integer, T*, Integer, int*, size_t, size_t)>("geev");
       f("N", job, &n, a, &n, work.real.data(), work.real.data() + n, none, &n, vr, &n, memory,
         &size, &info, 1, 1);
     }

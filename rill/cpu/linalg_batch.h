@@ -41,12 +41,6 @@ T* pointer(Output& out) {
   return reinterpret_cast<T*>(out.data);
 }
 
-template <class T>
-T conjugate(T x) {
-  if constexpr (lapack::is_complex<T>) return std::conj(x);
-  else return x;
-}
-
 /// Writes the transpose of a row-major `rows` x `columns` matrix whose rows are `stride` apart.
 template <class T>
 void transpose_to(const T* src, int64_t rows, int64_t columns, int64_t stride, T* dst) {

@@ -36,7 +36,7 @@ void add_tests(TileKernels& kernels) {
   constexpr Dtype dtype = dtype_of<T>();
 #define UNARY(...)
 #define MEASURE(...)
-#define PREDICATE(name, domain, expression, doc)      \
+#define PREDICATE(name, domain, expression, doc) \
   if constexpr (contains(Domain::domain, dtype)) \
     add_loop<name##_row, T, bool, false>(kernels, Row::name, dtype);
 #define BINARY(...)

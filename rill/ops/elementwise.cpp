@@ -59,7 +59,8 @@ constexpr RowInfo rows[] = {
   {#name, RowKind::unary, Domain::domain, #value, doc, differs_from_none(#tangent)},
 #define MEASURE(name, domain, value, tangent, doc) \
   {#name, RowKind::measure, Domain::domain, #value, doc, differs_from_none(#tangent)},
-#define PREDICATE(name, domain, value, doc) {#name, RowKind::test, Domain::domain, #value, doc, false},
+#define PREDICATE(name, domain, value, doc) \
+  {#name, RowKind::test, Domain::domain, #value, doc, false},
 #define BINARY(name, domain, value, tangent_a, tangent_b, doc) \
   {#name, RowKind::binary, Domain::domain, #value, doc, differs_from_none(#tangent_a)},
 #define COMPARE(name, domain, value, doc) \

@@ -78,7 +78,8 @@ Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s = {}
 // The functions. Operands broadcast; dtypes promote.
 #define DECLARE_UNARY(name, domain, value, tangent, doc) \
   Array name(const Array& x, StreamOrDevice s = {});
-#define DECLARE_PREDICATE(name, domain, value, doc) Array name(const Array& x, StreamOrDevice s = {});
+#define DECLARE_PREDICATE(name, domain, value, doc) \
+  Array name(const Array& x, StreamOrDevice s = {});
 #define DECLARE_BINARY(name, domain, value, ta, tb, doc) \
   Array name(const Array& a, const Array& b, StreamOrDevice s = {});
 #define DECLARE_COMPARE(name, domain, value, doc) \

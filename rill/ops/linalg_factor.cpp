@@ -56,7 +56,7 @@ Array tall_qr_cotangent(const Array& q, const Array& r, const Array& gq, const A
   Array lower = tril(m, -1);
   int64_t n = r.shape(-1);
   Array middle = lower + adjoint(lower) + hermitian_part(m) * eye(n, n, 0, real_of(m.dtype()));
-  return over(gq + matmul(q, middle), r);
+  return adjoint(solve_triangular(r, adjoint(gq + matmul(q, middle)), true));
 }
 
 Arrays qr_vjp(const VjpArgs& args) {

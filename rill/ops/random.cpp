@@ -257,8 +257,8 @@ Array categorical(const Array& logits, int axis, const Shape& shape, const Maybe
   return argmax(logits + gumbel(noise, Dtype::float32, key), from_end);
 }
 
-Array multivariate_normal(const Array& mean, const Array& cov, const Shape& shape,
-                          Dtype dtype, const MaybeKey& key, StreamOrDevice s) {
+Array multivariate_normal(const Array& mean, const Array& cov, const Shape& shape, Dtype dtype,
+                          const MaybeKey& key, StreamOrDevice s) {
   require(dtype == Dtype::float32, "[random.multivariate_normal] expected float32, got {}",
           name_of(dtype));
   require(mean.ndim() >= 1 && cov.ndim() >= 2 && cov.shape(-1) == cov.shape(-2) &&

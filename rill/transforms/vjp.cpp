@@ -59,17 +59,17 @@ class Tape {
     }
   }
 
-  /// Depth first, without recursion. Only nodes made under a transformation can depend on one of
+  /// Depth first, without recursion. Only nodes made under a transformation in progress can depend on one of
   /// its tracers.
   void visit(Node* root) {
-    if (root->trace == 0 || numbers_.contains(root)) return;
+    if (!trace_is_active(root->trace) || numbers_.contains(root)) return;
     std::vector<Frame> stack{{root}};
     numbers_.emplace(root, -1);
     while (!stack.empty()) {
       Frame& top = stack.back();
       if (top.next < top.node->inputs.size()) {
         Node* input = &top.node->inputs[top.next++].node();
-        if (input->trace == 0) continue;
+        if (!trace_is_active(input->trace)) continue;
         auto [place, fresh] = numbers_.emplace(input, -1);
         if (fresh) stack.push_back({input});
         else if (place->second >= 0) top.reached = true;

@@ -174,8 +174,7 @@ inline Arrays Expression::run(const Options& options) const {
     {
       Arrays in;
       for (size_t operand : step.operands) in.push_back(made[operand]);
-      StreamScope scope(options.stream ? StreamOrDevice(options.stream(number))
-                                       : StreamOrDevice());
+      StreamScope scope(options.stream ? StreamOrDevice(options.stream(number)) : StreamOrDevice());
       made.push_back(step.apply(in));
     }
     for (size_t i = 0; i <= number; ++i) {
