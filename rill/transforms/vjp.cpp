@@ -59,8 +59,8 @@ class Tape {
     }
   }
 
-  /// Depth first, without recursion. Only nodes made under a transformation in progress can depend on one of
-  /// its tracers.
+  /// Depth first, without recursion. Only nodes made under a transformation in progress can depend
+  /// on one of its tracers.
   void visit(Node* root) {
     if (!trace_is_active(root->trace) || numbers_.contains(root)) return;
     std::vector<Frame> stack{{root}};
