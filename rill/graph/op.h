@@ -46,6 +46,18 @@ struct JvpArgs {
 };
 using JvpRule = Arrays (*)(const JvpArgs&);
 
+/// An application of an operation to many at once: `node` is the one application, whose outputs
+/// the rule computes for each of `batch`. An input with `batched` has the batch as its axis 0; the
+/// others are shared. The rule returns the outputs, each with the batch as its axis 0. It runs on
+/// the stream of the node. An operation without a rule is applied to one after the other.
+struct VmapArgs {
+  const Inputs& inputs;
+  std::span<const bool> batched;
+  int64_t batch;
+  const Node& node;
+};
+using VmapRule = Arrays (*)(const VmapArgs&);
+
 /// The row of an elementwise operation in ops/elementwise.def; see ops/elementwise.h.
 enum class Row : uint16_t;
 inline constexpr Row no_row{0xffff};
@@ -54,6 +66,7 @@ struct OpInfo {
   std::string_view name;
   VjpRule vjp = nullptr;
   JvpRule jvp = nullptr;
+  VmapRule vmap = nullptr;
   Row row = no_row;      // elementwise operations are fused by their row
   bool is_view = false;  // shares the block of its input: costs nothing
   /// Rough nanoseconds on one core; without it, by the bytes that are touched.

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "rill/graph/context.h"
+#include "rill/transforms/captured.h"
 
 namespace rill {
 
@@ -45,7 +46,7 @@ struct Walk {
 uint64_t next_walk = 0;  // guarded by the scheduling lock
 
 void Walk::push(Node* node) {
-  require(node->op.name != "placeholder",
+  require(&node->op != &placeholder_op,
           "[eval] cannot evaluate an array inside a transformation that has no values yet "
           "(a function given to compile, vmap or export must not evaluate, print or convert "
           "what it computes)");

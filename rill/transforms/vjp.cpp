@@ -94,12 +94,6 @@ void accumulate(Array& total, Array term) {
   total = total ? total + term : std::move(term);
 }
 
-Arrays outputs_of(Node& node) {
-  Arrays outputs;
-  for (uint32_t i = 0; i < node.output_count(); ++i) outputs.push_back(Array::of(node, i));
-  return outputs;
-}
-
 Arrays call_vjp(Node& node, const Tape& tape, const Arrays& cotangents) {
   SmallVector<bool, 8> wanted;
   for (const Array& input : node.inputs) wanted.push_back(tape.find(input.node()) >= 0);

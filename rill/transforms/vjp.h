@@ -4,7 +4,7 @@
 #include <functional>
 #include <utility>
 
-#include "rill/graph/op.h"
+#include "rill/transforms/captured.h"
 
 namespace rill {
 
@@ -19,8 +19,6 @@ Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& 
 
 /// The tangents of `outputs`, given those of `primals`.
 Arrays push_forward(const Arrays& outputs, const Arrays& primals, const Arrays& tangents);
-
-using ArrayFunction = std::function<Arrays(const Arrays&)>;
 
 /// The outputs of `f` at `primals`, and the pull-back of `cotangents`.
 std::pair<Arrays, Arrays> vjp(const ArrayFunction& f, const Arrays& primals,

@@ -1,0 +1,110 @@
+#include "rill/transforms/captured.h"
+
+#include <unordered_map>
+
+namespace rill {
+
+const OpInfo placeholder_op{.name = "placeholder"};
+
+Array placeholder_like(const Array& array) {
+  return make_array(placeholder_op, array.node().stream, array.dtype(), array.shape(), {});
+}
+
+Arrays outputs_of(Node& node) {
+  Arrays outputs;
+  for (uint32_t i = 0; i < node.output_count(); ++i) outputs.push_back(Array::of(node, i));
+  return outputs;
+}
+
+Arrays apply_again(const Node& node, Inputs inputs) {
+  std::vector<Output> outputs;
+  for (uint32_t i = 0; i < node.output_count(); ++i) {
+    outputs.emplace_back(node.output(i).dtype, node.output(i).shape);
+  }
+  return make_arrays(node.op, node.stream, std::move(outputs), std::move(inputs), node.attrs);
+}
+
+namespace {
+
+/// Finds the nodes that depend on placeholders, producers first, without recursion.
+class Search {
+ public:
+  explicit Search(const Arrays& placeholders) {
+    for (const Array& placeholder : placeholders) depends_.emplace(&placeholder.node(), true);
+  }
+
+  void visit(Node* root) {
+    if (!depends_.emplace(root, false).second) return;
+    stack_.push_back({root});
+    while (!stack_.empty()) {
+      Frame& top = stack_.back();
+      if (top.next < top.node->inputs.size()) {
+        Node* input = &top.node->inputs[top.next++].node();
+        auto [place, fresh] = depends_.emplace(input, false);
+        if (fresh) stack_.push_back({input});
+        else top.depends |= place->second;
+        continue;
+      }
+      Frame done = top;
+      stack_.pop_back();
+      if (!done.depends) continue;
+      depends_[done.node] = true;
+      nodes.push_back(done.node);
+      if (!stack_.empty()) stack_.back().depends = true;
+    }
+  }
+
+  std::vector<Node*> nodes;
+
+ private:
+  struct Frame {
+    Node* node;
+    size_t next = 0;
+    bool depends = false;
+  };
+  std::unordered_map<const Node*, bool> depends_;
+  std::vector<Frame> stack_;
+};
+
+}  // namespace
+
+Captured::Captured(Arrays placeholders, Arrays outputs)
+    : placeholders_(std::move(placeholders)), outputs_(std::move(outputs)) {
+  Search search(placeholders_);
+  for (const Array& output : outputs_) search.visit(&output.node());
+  nodes_ = std::move(search.nodes);
+}
+
+Captured Captured::of(const ArrayFunction& f, const Arrays& inputs) {
+  Arrays placeholders;
+  for (const Array& input : inputs) placeholders.push_back(placeholder_like(input));
+  Arrays outputs = f(placeholders);
+  return Captured(std::move(placeholders), std::move(outputs));
+}
+
+Arrays Captured::apply(const Arrays& inputs) const {
+  require(inputs.size() == placeholders_.size(), "[apply] expected {} arrays, got {}",
+          placeholders_.size(), inputs.size());
+  std::unordered_map<const Node*, Arrays> values;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Array& like = placeholders_[i];
+    require(inputs[i].shape() == like.shape() && inputs[i].dtype() == like.dtype(),
+            "[apply] expected {} of shape {} for array {}, got {} of shape {}",
+            name_of(like.dtype()), like.shape(), i, name_of(inputs[i].dtype()), inputs[i].shape());
+    values[&like.node()] = {inputs[i]};
+  }
+  auto value_of = [&](const Array& array) {
+    auto found = values.find(&array.node());
+    return found == values.end() ? array : found->second[array.index()];
+  };
+  for (const Node* node : nodes_) {
+    Inputs own;
+    for (const Array& input : node->inputs) own.push_back(value_of(input));
+    values[node] = apply_again(*node, std::move(own));
+  }
+  Arrays results;
+  for (const Array& output : outputs_) results.push_back(value_of(output));
+  return results;
+}
+
+}  // namespace rill
