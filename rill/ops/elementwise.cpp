@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "rill/ops/batching.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
@@ -150,16 +151,42 @@ Arrays select_jvp(const JvpArgs& args) {
   return {broadcast_to(t, args.outputs[0].shape())};
 }
 
+/// Operands broadcast by their last axes, so a batch goes in front of as many axes as the result
+/// has.
+Arrays elementwise_vmap(const VmapArgs& args) {
+  size_t ndim = args.node.output(0).shape.size();
+  Inputs inputs;
+  for (size_t i = 0; i < args.inputs.size(); ++i) {
+    const Array& x = args.inputs[i];
+    inputs.push_back(args.batched[i] ? stretched_to(x, ndim + 1) : x);
+  }
+  return apply_batched(args, std::move(inputs), args.node.attrs);
+}
+
 template <size_t I>
 constexpr OpInfo row_op() {
   constexpr Row row{I};
   if constexpr (row == Row::cast)
-    return {.name = "astype", .vjp = cast_vjp, .jvp = cast_jvp, .row = row};
+    return {
+        .name = "astype", .vjp = cast_vjp, .jvp = cast_jvp, .vmap = elementwise_vmap, .row = row};
   else if constexpr (row == Row::select)
-    return {.name = "where", .vjp = select_vjp, .jvp = select_jvp, .row = row};
+    return {.name = "where",
+            .vjp = select_vjp,
+            .jvp = select_jvp,
+            .vmap = elementwise_vmap,
+            .row = row};
   else if constexpr (rows[I].differentiable)
-    return {.name = rows[I].name, .vjp = row_vjp<I>, .jvp = row_jvp<I>, .row = row};
-  else return {.name = rows[I].name, .vjp = no_gradient, .jvp = no_tangent, .row = row};
+    return {.name = rows[I].name,
+            .vjp = row_vjp<I>,
+            .jvp = row_jvp<I>,
+            .vmap = elementwise_vmap,
+            .row = row};
+  else
+    return {.name = rows[I].name,
+            .vjp = no_gradient,
+            .jvp = no_tangent,
+            .vmap = elementwise_vmap,
+            .row = row};
 }
 
 template <size_t... I>

@@ -1,6 +1,7 @@
 // Inverses, solutions and determinants.
 #include "rill/ops/linalg.h"
 
+#include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/linalg_parts.h"
 #include "rill/ops/matmul.h"
@@ -154,6 +155,18 @@ Arrays solve_jvp(const JvpArgs& args) {
   return {solve_system(solver(triangle), args.inputs[0], t, triangle)};
 }
 
+/// One matrix with many right-hand sides is factored once: they are columns of one system.
+Arrays solve_vmap(const VmapArgs& args) {
+  const Array& a = args.inputs[0];
+  if (args.batched[0]) return leading_vmap(args);
+  Array columns = moveaxis(args.inputs[1], 0, -2);
+  int64_t count = args.batch * columns.shape(-1);
+  Array system = reshape(columns, batch_and(a, {a.shape(-1), count}));
+  Triangle triangle = args.node.attrs.as<TriangleAttrs>().triangle;
+  Array all = solve_system(solver(triangle), a, system, triangle);
+  return {moveaxis(reshape(all, columns.shape()), -2, 0)};
+}
+
 Array inverse_trace(const Array& a, const Array& tangent) {
   return sum(diagonal(solve(a, tangent), 0, -2, -1), Axes{-1});
 }
@@ -196,18 +209,37 @@ Array prepared(const char* operation, const Array& a) {
 
 }  // namespace
 
-const OpInfo inverse_op{
-    .name = "linalg.inv", .vjp = inverse_vjp, .jvp = inverse_jvp, .cost = cubic_cost<2>};
-const OpInfo solve_op{
-    .name = "linalg.solve", .vjp = solve_vjp, .jvp = solve_jvp, .cost = cubic_cost<1>};
-const OpInfo solve_triangular_op{
-    .name = "linalg.solve_triangular", .vjp = solve_vjp, .jvp = solve_jvp, .cost = cubic_cost<1>};
-const OpInfo lu_factor_op{.name = "linalg.lu_factor", .cost = cubic_cost<1>};
-const OpInfo det_op{.name = "linalg.det", .vjp = det_vjp, .jvp = det_jvp, .cost = cubic_cost<1>};
-const OpInfo slogdet_op{
-    .name = "linalg.slogdet", .vjp = slogdet_vjp, .jvp = slogdet_jvp, .cost = cubic_cost<1>};
-const OpInfo pinv_op{
-    .name = "linalg.pinv", .vjp = pinv_vjp, .jvp = pinv_jvp, .cost = cubic_cost<20>};
+const OpInfo inverse_op{.name = "linalg.inv",
+                        .vjp = inverse_vjp,
+                        .jvp = inverse_jvp,
+                        .vmap = leading_vmap,
+                        .cost = cubic_cost<2>};
+const OpInfo solve_op{.name = "linalg.solve",
+                      .vjp = solve_vjp,
+                      .jvp = solve_jvp,
+                      .vmap = solve_vmap,
+                      .cost = cubic_cost<1>};
+const OpInfo solve_triangular_op{.name = "linalg.solve_triangular",
+                                 .vjp = solve_vjp,
+                                 .jvp = solve_jvp,
+                                 .vmap = solve_vmap,
+                                 .cost = cubic_cost<1>};
+const OpInfo lu_factor_op{.name = "linalg.lu_factor", .vmap = leading_vmap, .cost = cubic_cost<1>};
+const OpInfo det_op{.name = "linalg.det",
+                    .vjp = det_vjp,
+                    .jvp = det_jvp,
+                    .vmap = leading_vmap,
+                    .cost = cubic_cost<1>};
+const OpInfo slogdet_op{.name = "linalg.slogdet",
+                        .vjp = slogdet_vjp,
+                        .jvp = slogdet_jvp,
+                        .vmap = leading_vmap,
+                        .cost = cubic_cost<1>};
+const OpInfo pinv_op{.name = "linalg.pinv",
+                     .vjp = pinv_vjp,
+                     .jvp = pinv_jvp,
+                     .vmap = leading_vmap,
+                     .cost = cubic_cost<20>};
 
 namespace linalg {
 

@@ -1,5 +1,6 @@
 // Factorisations: Cholesky, QR, singular values, eigenvalues. Derivatives follow M. B. Giles,
 // "Collected matrix derivative results for forward and reverse mode AD", 2008.
+#include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/linalg.h"
@@ -173,13 +174,24 @@ Arrays svd_jvp(const JvpArgs& args) {
 
 }  // namespace
 
-const OpInfo cholesky_op{
-    .name = "linalg.cholesky", .vjp = cholesky_vjp, .jvp = cholesky_jvp, .cost = cubic_cost<1>};
-const OpInfo qr_op{.name = "linalg.qr", .vjp = qr_vjp, .jvp = qr_jvp, .cost = cubic_cost<4>};
-const OpInfo svd_op{.name = "linalg.svd", .vjp = svd_vjp, .jvp = svd_jvp, .cost = cubic_cost<20>};
-const OpInfo eigh_op{
-    .name = "linalg.eigh", .vjp = eigh_vjp, .jvp = eigh_jvp, .cost = cubic_cost<9>};
-const OpInfo eig_op{.name = "linalg.eig", .cost = cubic_cost<25>};
+const OpInfo cholesky_op{.name = "linalg.cholesky",
+                         .vjp = cholesky_vjp,
+                         .jvp = cholesky_jvp,
+                         .vmap = leading_vmap,
+                         .cost = cubic_cost<1>};
+const OpInfo qr_op{
+    .name = "linalg.qr", .vjp = qr_vjp, .jvp = qr_jvp, .vmap = leading_vmap, .cost = cubic_cost<4>};
+const OpInfo svd_op{.name = "linalg.svd",
+                    .vjp = svd_vjp,
+                    .jvp = svd_jvp,
+                    .vmap = leading_vmap,
+                    .cost = cubic_cost<20>};
+const OpInfo eigh_op{.name = "linalg.eigh",
+                     .vjp = eigh_vjp,
+                     .jvp = eigh_jvp,
+                     .vmap = leading_vmap,
+                     .cost = cubic_cost<9>};
+const OpInfo eig_op{.name = "linalg.eig", .vmap = leading_vmap, .cost = cubic_cost<25>};
 
 namespace linalg {
 

@@ -1,5 +1,6 @@
 #include "rill/ops/scan.h"
 
+#include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
@@ -88,7 +89,8 @@ Arrays scan_jvp(const JvpArgs& args) {
 
 }  // namespace
 
-const OpInfo scan_op{.name = "scan", .vjp = scan_vjp, .jvp = scan_jvp};
+const OpInfo scan_op{
+    .name = "scan", .vjp = scan_vjp, .jvp = scan_jvp, .vmap = axis_vmap<ScanAttrs>};
 
 Array scan(ScanKind kind, const Array& x, std::optional<int> axis, bool reverse, bool inclusive,
            StreamOrDevice s) {
