@@ -25,6 +25,12 @@ Array power_tangent(const Array& g, const Array& a, const Array& out) {
   return where(positive, g * out * log(safe), Array(0.0, g.dtype()));
 }
 
+/// Of a complex number: what turns it, over its size. Zero for real ones.
+Array sign_tangent(const Array& g, const Array& x, const Array& out) {
+  if (!is_complex(x.dtype())) return none;
+  return (g - out * real(conjugate(out) * g)) / abs(x);
+}
+
 struct Derivatives {
   Tangent a = nullptr;
   Tangent b = nullptr;
@@ -92,7 +98,9 @@ Array tangent_by(const OpInfo& op, size_t i, const Array& g, const Inputs& in, c
 /// Reverse mode of a holomorphic function: conj(f'(z)) times the cotangent.
 Array cotangent_by(const OpInfo& op, size_t i, const Array& g, const Inputs& in, const Array& out) {
   if (!is_complex(in[i].dtype())) return tangent_by(op, i, g, in, out);
+  // Linear in the real and imaginary parts, but not complex-linear.
   if (op.row == Row::abs) return g * sign(in[i]);
+  if (op.row == Row::sign) return sign_tangent(g, in[i], out);
   if (op.row == Row::imag) return multiply(g, Array(complex64(0, 1)));
   Array result = tangent_by(op, i, conjugate(g), in, out);
   return result ? conjugate(result) : result;
@@ -113,7 +121,9 @@ Arrays elementwise_jvp(const OpInfo& op, const JvpArgs& args) {
   Array total;
   for (size_t i = 0; i < args.inputs.size(); ++i) {
     if (!args.tangents[i]) continue;
-    Array t = tangent_by(op, i, args.tangents[i], args.inputs, args.outputs[0]);
+    Array t = op.row == Row::abs && is_complex(args.inputs[i].dtype())
+                  ? real(conjugate(sign(args.inputs[i])) * args.tangents[i])
+                  : tangent_by(op, i, args.tangents[i], args.inputs, args.outputs[0]);
     if (!t) continue;
     t = broadcast_to(t, args.outputs[0].shape());
     total = total ? total + t : t;

@@ -224,7 +224,6 @@ const OpInfo solve_triangular_op{.name = "linalg.solve_triangular",
                                  .jvp = solve_jvp,
                                  .vmap = solve_vmap,
                                  .cost = cubic_cost<1>};
-const OpInfo lu_factor_op{.name = "linalg.lu_factor", .vmap = leading_vmap, .cost = cubic_cost<1>};
 const OpInfo det_op{.name = "linalg.det",
                     .vjp = det_vjp,
                     .jvp = det_jvp,
@@ -271,37 +270,6 @@ Array solve(const Array& a, const Array& b, StreamOrDevice s) {
 Array solve_triangular(const Array& a, const Array& b, bool upper, StreamOrDevice s) {
   StreamScope scope(to_stream(s));
   return solve_system(solve_triangular_op, a, b, upper ? Triangle::upper : Triangle::lower);
-}
-
-namespace {
-
-/// Factors, pivots and row indices.
-Arrays factored(const char* operation, const Array& a) {
-  require_matrices(operation, a);
-  int64_t rows = a.shape(-2);
-  return make_arrays(lu_factor_op, to_stream(),
-                     {Output(a.dtype(), a.shape()),
-                      Output(Dtype::uint32, batch_and(a, {std::min(rows, a.shape(-1))})),
-                      Output(Dtype::uint32, batch_and(a, {rows}))},
-                     {a});
-}
-
-}  // namespace
-
-std::pair<Array, Array> lu_factor(const Array& a, StreamOrDevice s) {
-  StreamScope scope(to_stream(s));
-  Arrays parts = factored("linalg.lu_factor", a);
-  return {parts[0], parts[1]};
-}
-
-Arrays lu(const Array& a, StreamOrDevice s) {
-  StreamScope scope(to_stream(s));
-  Arrays parts = factored("linalg.lu", a);
-  int64_t rows = a.shape(-2);
-  int64_t columns = a.shape(-1);
-  int64_t k = std::min(rows, columns);
-  Array lower = tril(block(parts[0], 0, rows, 0, k), -1) + eye(rows, k, 0, real_of(a.dtype()));
-  return {parts[2], lower, triu(block(parts[0], 0, k, 0, columns))};
 }
 
 Array det(const Array& a, StreamOrDevice s) {

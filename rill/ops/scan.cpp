@@ -61,7 +61,8 @@ Arrays scan_vjp(const VjpArgs& args) {
   const Array& g = args.cotangents[0];
   switch (attrs.kind) {
     case ScanKind::sum: return {again(attrs, ScanKind::sum, g, !attrs.reverse)};
-    case ScanKind::prod: return {again(attrs, ScanKind::sum, g * out, !attrs.reverse) / x};
+    case ScanKind::prod:
+      return {again(attrs, ScanKind::sum, g * conjugate(out), !attrs.reverse) / conjugate(x)};
     case ScanKind::logaddexp: {
       Array high = stop_gradient(max(x, Axes{attrs.axis}, true));
       Array ratio = g * exp(high - out);
