@@ -24,3 +24,4 @@
 #include "rill/runtime/streams.h"
 #include "rill/runtime/trace.h"
 #include "rill/transforms/vjp.h"
+#include "rill/transforms/vmap.h"

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "transformed.h"
 #include "trees.h"
 
 namespace rill::python {
@@ -143,9 +144,11 @@ void bind_grad(nb::module_& m, const char* name, bool with_value, const char* do
       name,
       [name, with_value](nb::callable fun, nb::handle argnums, nb::handle argnames) {
         Selection chosen = select(argnums, argnames, name);
-        return nb::cpp_function([name, with_value, fun, chosen](nb::args args, nb::kwargs kwargs) {
-          return differentiate(name, fun, chosen, with_value, args, kwargs);
-        });
+        auto call = [name, with_value, chosen](const nb::object& f, const nb::object&,
+                                               const nb::args& args, const nb::kwargs& kwargs) {
+          return differentiate(name, f, chosen, with_value, args, kwargs);
+        };
+        return make_transformed(name, std::move(fun), nb::none(), call);
       },
       nb::arg("fun"), nb::arg("argnums") = nb::none(), nb::arg("argnames") = nb::list(), doc);
 }
@@ -173,6 +176,8 @@ nb::tuple as_lists(const std::pair<Arrays, Arrays>& pair) {
 }  // namespace
 
 void bind_transforms(nb::module_& m) {
+  bind_transformed(m);
+  bind_vmap(m);
   bind_grad(m, "grad", false,
             "A function that returns the gradient of a scalar function by chosen arguments "
             "(the first by default), which may be trees of arrays.\n\n>>> mx.grad(lambda x: "

@@ -21,6 +21,7 @@ const OpInfo tracer_op{
     .name = "tracer",
     .vjp = [](const VjpArgs& args) -> Arrays { return {args.cotangents[0]}; },
     .jvp = [](const JvpArgs& args) -> Arrays { return {args.tangents[0]}; },
+    .vmap = [](const VmapArgs& args) -> Arrays { return {args.inputs[0]}; },
     .is_view = true,
     .kernels = {share_value, share_value, share_value},
 };
