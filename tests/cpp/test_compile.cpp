@@ -3,7 +3,10 @@
 #include <thread>
 
 #include "expressions.h"
+#include "rill/memory/allocator.h"
 #include "rill/ops/composed.h"
+#include "rill/ops/creation.h"
+#include "rill/ops/index.h"
 #include "rill/ops/matmul.h"
 #include "rill/ops/random.h"
 #include "rill/runtime/compiled.h"
