@@ -20,6 +20,7 @@
 #include "rill/ops/scan.h"
 #include "rill/ops/shape.h"
 #include "rill/ops/sort.h"
+#include "rill/runtime/compiled.h"
 #include "rill/runtime/eval.h"
 #include "rill/runtime/streams.h"
 #include "rill/runtime/trace.h"

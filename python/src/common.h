@@ -160,5 +160,6 @@ void bind_memory(nb::module_& m);
 void bind_eval(nb::module_& m);
 void bind_transforms(nb::module_& m);
 void bind_vmap(nb::module_& m);
+void bind_compile(nb::module_& m);  // compile.cpp
 
 }  // namespace rill::python

@@ -36,4 +36,5 @@ NB_MODULE(core, m) {
   bind_array_api(m, array);
   bind_eval(m);
   bind_transforms(m);
+  bind_compile(m);
 }

@@ -2,6 +2,7 @@
 #include <nanobind/stl/optional.h>
 
 #include "arguments.h"
+#include "state_trees.h"
 
 namespace rill::python {
 
@@ -56,6 +57,32 @@ uint64_t to_seed(nb::handle seed) {
 
 Shape common_shape(const Array& a, const Array& b) {
   return broadcast_shapes("random", a.shape(), b.shape());
+}
+
+void bind_state(nb::module_& m) {
+  nb::class_<RandomState>(m, "_RandomState",
+                          "A container of one array: the key that the next draw splits.")
+      .def("__len__", [](const RandomState&) { return 1; })
+      .def(
+          "__getitem__",
+          [](const RandomState&, int64_t i) {
+            if (i != 0 && i != -1) throw nb::index_error("the state is one key");
+            return wrap(random::state());
+          },
+          nb::arg("index"))
+      .def(
+          "__setitem__",
+          [](const RandomState&, int64_t i, ArrayArg key) {
+            if (i != 0 && i != -1) throw nb::index_error("the state is one key");
+            random::set_state(to_array(key, "random.state"));
+          },
+          nb::arg("index"), nb::arg("key"))
+      .def("__iter__", [](const RandomState&) {
+        nb::list items;
+        items.append(wrap(random::state()));
+        return nb::iter(items);
+      });
+  m.attr("state") = RandomState{};
 }
 
 void bind_keys(nb::module_& m) {
@@ -191,6 +218,7 @@ void bind_random(nb::module_& m) {
   nb::module_ random =
       m.def_submodule("random", "Random numbers: the same for a key, wherever they are drawn.");
   bind_keys(random);
+  bind_state(random);
   bind_floats(random);
   bind_discrete(random);
 }

@@ -12,7 +12,7 @@ namespace {
 
 struct Registry {
   std::mutex mutex;
-  uint32_t last = 0;
+  uint32_t last = placeholder_trace;
   std::vector<uint32_t> active;  // ascending
 
   void publish_lowest_locked();
@@ -49,6 +49,7 @@ TraceScope::~TraceScope() {
 }
 
 bool trace_is_active(uint32_t id) {
+  if (id == placeholder_trace) return true;
   uint32_t lowest = lowest_active.load(std::memory_order_relaxed);
   if (id <= lowest) return id == lowest;
   Registry& all = registry();

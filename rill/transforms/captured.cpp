@@ -2,12 +2,17 @@
 
 #include <unordered_map>
 
+#include "rill/graph/tracing.h"
+
 namespace rill {
 
 const OpInfo placeholder_op{.name = "placeholder"};
 
 Array placeholder_like(const Array& array) {
-  return make_array(placeholder_op, array.node().stream, array.dtype(), array.shape(), {});
+  Array placeholder =
+      make_array(placeholder_op, array.node().stream, array.dtype(), array.shape(), {});
+  placeholder.node().trace = placeholder_trace;
+  return placeholder;
 }
 
 Arrays outputs_of(Node& node) {
@@ -17,11 +22,15 @@ Arrays outputs_of(Node& node) {
 }
 
 Arrays apply_again(const Node& node, Inputs inputs) {
+  return apply_again(node, std::move(inputs), node.stream);
+}
+
+Arrays apply_again(const Node& node, Inputs inputs, Stream stream) {
   std::vector<Output> outputs;
   for (uint32_t i = 0; i < node.output_count(); ++i) {
     outputs.emplace_back(node.output(i).dtype, node.output(i).shape);
   }
-  return make_arrays(node.op, node.stream, std::move(outputs), std::move(inputs), node.attrs);
+  return make_arrays(node.op, stream, std::move(outputs), std::move(inputs), node.attrs);
 }
 
 namespace {
