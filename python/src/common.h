@@ -122,6 +122,8 @@ void bind_elementwise(nb::module_& m, nb::class_<Array>& array);
 void bind_operations(nb::module_& m, nb::class_<Array>& array);
 void bind_random(nb::module_& m);
 void bind_linalg(nb::module_& m);
+void bind_fft(nb::module_& m);
+void bind_convolutions(nb::module_& m);  // conv.cpp
 void bind_memory(nb::module_& m);
 void bind_eval(nb::module_& m);
 void bind_transforms(nb::module_& m);
