@@ -30,6 +30,8 @@ NB_MODULE(core, m) {
   bind_operations(m, array);
   bind_random(m);
   bind_linalg(m);
+  bind_fft(m);
+  bind_convolutions(m);
   bind_memory(m);
   bind_gpu_modules(m);
   bind_distributed(m);

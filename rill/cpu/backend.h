@@ -18,5 +18,7 @@ void add_matmul_kernels();
 void add_linalg_kernels();
 void add_spectrum_kernels();
 void add_random_kernels();
+void add_fft_kernels();
+void add_conv_kernels();
 
 }  // namespace rill
