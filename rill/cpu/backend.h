@@ -18,5 +18,8 @@ void add_matmul_kernels();
 void add_linalg_kernels();
 void add_spectrum_kernels();
 void add_random_kernels();
+void add_fast_kernels();
+void add_attention_kernels();
+void add_attention_gradient_kernel();
 
 }  // namespace rill
