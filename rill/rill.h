@@ -14,6 +14,7 @@
 #include "rill/ops/einsum.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/fft.h"
+#include "rill/ops/fast.h"
 #include "rill/ops/index.h"
 #include "rill/ops/linalg.h"
 #include "rill/ops/matmul.h"

@@ -43,6 +43,8 @@ void start_cpu_backend() {
     add_random_kernels();
     add_fft_kernels();
     add_conv_kernels();
+    add_fast_kernels();
+    add_attention_kernels();
     set_backend(DeviceType::cpu, new CpuBackend);
     return true;
   }();

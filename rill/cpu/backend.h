@@ -20,5 +20,8 @@ void add_spectrum_kernels();
 void add_random_kernels();
 void add_fft_kernels();
 void add_conv_kernels();
+void add_fast_kernels();
+void add_attention_kernels();
+void add_attention_gradient_kernel();
 
 }  // namespace rill
