@@ -23,4 +23,5 @@
 #include "rill/runtime/eval.h"
 #include "rill/runtime/streams.h"
 #include "rill/runtime/trace.h"
+#include "rill/transforms/custom.h"
 #include "rill/transforms/vjp.h"

@@ -125,5 +125,6 @@ void bind_linalg(nb::module_& m);
 void bind_memory(nb::module_& m);
 void bind_eval(nb::module_& m);
 void bind_transforms(nb::module_& m);
+void bind_custom(nb::module_& m);  // custom.cpp
 
 }  // namespace rill::python

@@ -31,4 +31,5 @@ NB_MODULE(core, m) {
   bind_memory(m);
   bind_eval(m);
   bind_transforms(m);
+  bind_custom(m);
 }

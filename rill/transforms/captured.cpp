@@ -2,12 +2,17 @@
 
 #include <unordered_map>
 
+#include "rill/graph/tracing.h"
+
 namespace rill {
 
 const OpInfo placeholder_op{.name = "placeholder"};
 
 Array placeholder_like(const Array& array) {
-  return make_array(placeholder_op, array.node().stream, array.dtype(), array.shape(), {});
+  Array placeholder =
+      make_array(placeholder_op, array.node().stream, array.dtype(), array.shape(), {});
+  placeholder.node().trace = placeholder_trace;
+  return placeholder;
 }
 
 Arrays outputs_of(Node& node) {
