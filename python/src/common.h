@@ -125,6 +125,9 @@ void bind_linalg(nb::module_& m);
 void bind_memory(nb::module_& m);
 void bind_eval(nb::module_& m);
 void bind_transforms(nb::module_& m);
-void bind_custom(nb::module_& m);  // custom.cpp
+void bind_custom(nb::module_& m);           // custom.cpp
+void bind_control(nb::module_& m);          // control.cpp
+void bind_debug(nb::module_& m);            // debug.cpp
+void bind_function_export(nb::module_& m);  // function_export.cpp
 
 }  // namespace rill::python

@@ -66,6 +66,12 @@ Arrays Template::take(nb::handle tree) {
   return arrays;
 }
 
+Arrays Template::take_scalars_too(nb::handle tree, const char* operation) {
+  return take(map_leaves(tree, [&](nb::handle leaf) {
+    return is_python_scalar(leaf) ? wrap(to_array(leaf, operation)) : nb::borrow(leaf);
+  }));
+}
+
 nb::object Template::fill_with(const std::function<nb::object()>& next) const {
   return map_leaves(tree_,
                     [&](nb::handle leaf) { return leaf.is(gap()) ? next() : nb::borrow(leaf); });

@@ -11,7 +11,11 @@ class Template {
  public:
   /// Remembers the structure of `tree`; returns its arrays, in order.
   Arrays take(nb::handle tree);
+  /// The same with Python scalars among the leaves as arrays.
+  Arrays take_scalars_too(nb::handle tree, const char* operation);
   size_t count() const { return count_; }
+  /// Whether the structure is the same, with equal leaves that are no arrays.
+  bool is_like(const Template& other) const { return tree_.equal(other.tree_); }
 
   /// The tree with the first arrays of `arrays`; None for an empty one.
   nb::object fill(const Arrays& arrays) const;

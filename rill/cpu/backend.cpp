@@ -41,6 +41,7 @@ void start_cpu_backend() {
     add_linalg_kernels();
     add_spectrum_kernels();
     add_random_kernels();
+    add_control_kernels();
     set_backend(DeviceType::cpu, new CpuBackend);
     return true;
   }();

@@ -18,5 +18,6 @@ void add_matmul_kernels();
 void add_linalg_kernels();
 void add_spectrum_kernels();
 void add_random_kernels();
+void add_control_kernels();
 
 }  // namespace rill

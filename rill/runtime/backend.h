@@ -17,4 +17,10 @@ class Backend {
 /// Makes `backend` the one that runs steps of a device type. It is never destroyed.
 void set_backend(DeviceType type, Backend* backend);
 
+/// Has the backend of a stream's device run a step, on the calling thread.
+void run_step(Stream stream, Step& step);
+
+/// The plan of outputs whose graph nobody else knows of.
+Plan plan_of(const Arrays& outputs);
+
 }  // namespace rill
