@@ -40,4 +40,8 @@ NB_MODULE(core, m) {
   bind_eval(m);
   bind_transforms(m);
   bind_compile(m);
+  bind_custom(m);
+  bind_control(m);
+  bind_debug(m);
+  bind_function_export(m);
 }

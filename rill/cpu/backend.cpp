@@ -45,6 +45,7 @@ void start_cpu_backend() {
     add_conv_kernels();
     add_fast_kernels();
     add_attention_kernels();
+    add_control_kernels();
     set_backend(DeviceType::cpu, new CpuBackend);
     return true;
   }();

@@ -23,5 +23,6 @@ void add_conv_kernels();
 void add_fast_kernels();
 void add_attention_kernels();
 void add_attention_gradient_kernel();
+void add_control_kernels();
 
 }  // namespace rill

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "rill/graph/observer.h"
 #include "rill/graph/op.h"
 #include "rill/graph/tracing.h"
 
@@ -12,6 +13,12 @@ namespace {
 const OpInfo constant_op{.name = "constant"};
 
 std::atomic<int64_t> node_count{0};
+std::atomic<const NodeObserver*> observer{nullptr};
+
+void tell_made(const Node& node) {
+  if (const NodeObserver* who = observer.load(std::memory_order_relaxed)) [[unlikely]]
+    who->made(node);
+}
 
 template <class T>
 Node* scalar_node(T value) {
@@ -98,10 +105,14 @@ void Node::release(Node* node) {
     Node* next = dying;
     dying = reinterpret_cast<Node*>(next->visit);
     node_count.fetch_sub(1, std::memory_order_relaxed);
+    if (const NodeObserver* who = observer.load(std::memory_order_relaxed)) [[unlikely]]
+      who->freed(*next);
     delete next;
   }
   busy = false;
 }
+
+void observe_nodes(const NodeObserver* who) { observer.store(who, std::memory_order_relaxed); }
 
 int64_t live_nodes() { return node_count.load(std::memory_order_relaxed); }
 
@@ -110,6 +121,7 @@ Array make_array(const OpInfo& op, Stream stream, Dtype dtype, Shape shape, Inpu
   auto* node = new Node(op, stream, std::move(inputs), std::move(attrs));
   Array array = Array::adopt(node);
   node->set_outputs(dtype, std::move(shape));
+  tell_made(*node);
   return array;
 }
 
@@ -120,6 +132,7 @@ Arrays make_arrays(const OpInfo& op, Stream stream, std::vector<Output> outputs,
   Arrays arrays{Array::adopt(node)};
   node->set_outputs(std::move(outputs));
   for (uint32_t i = 1; i < count; ++i) arrays.push_back(Array::of(*node, i));
+  tell_made(*node);
   return arrays;
 }
 

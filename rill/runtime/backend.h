@@ -21,4 +21,10 @@ Backend& backend_of(DeviceType type);
 /// The same kind of exception, with the operation's name in front if it lacks one.
 std::exception_ptr with_name(const std::exception_ptr& error, const Step& step);
 
+/// Has the backend of a stream's device run a step, on the calling thread.
+void run_step(Stream stream, Step& step);
+
+/// The plan of outputs whose graph nobody else knows of.
+Plan plan_of(const Arrays& outputs);
+
 }  // namespace rill

@@ -6,6 +6,7 @@
 #include "rill/graph/tracing.h"
 #include "rill/memory/allocator.h"
 #include "rill/runtime/backend.h"
+#include "rill/runtime/debug.h"
 #include "rill/runtime/streams.h"
 #include "rill/runtime/task.h"
 #include "rill/runtime/trace.h"
@@ -65,7 +66,7 @@ class EvalTask final : public Task {
     if (std::exception_ptr error = error_among(step)) return fail(step, error);
     TraceSpan span(stream_, step, queued_at_);
     try {
-      backends[static_cast<int>(stream_.device.type)]->run(step);
+      rill::run_step(stream_, step);
     } catch (...) {
       return fail(step, with_name(std::current_exception(), step));
     }
@@ -144,6 +145,24 @@ void wait_for_arrays(const Arrays& arrays, LocalQueue& local) {
   rethrow_error(arrays);
 }
 
+/// Hands over a task when the one before it has run.
+void run_one_by_one(std::vector<Ref<Task>> tasks, const Arrays& arrays) {
+  LocalQueue local;
+  std::exception_ptr interrupted;
+  for (Ref<Task>& task : tasks) {
+    Ref<Task> held = task;
+    submit(std::move(task), &local);
+    if (interrupted) continue;  // a task in a strand must be submitted
+    try {
+      wait_for(*held, local, interrupt_check);
+    } catch (...) {
+      interrupted = std::current_exception();
+    }
+  }
+  if (interrupted) std::rethrow_exception(interrupted);
+  wait_for_arrays(arrays, local);
+}
+
 }  // namespace
 
 void set_backend(DeviceType type, Backend* backend) { backends[static_cast<int>(type)] = backend; }
@@ -175,19 +194,38 @@ Plan make_plan(const Arrays& outputs) {
   return Plan::of(outputs);
 }
 
+void run_step(Stream stream, Step& step) {
+  // Asked before: an operand's last use may give its block to the result.
+  bool watched = debug_mode().nans && !inputs_have_nan(step);
+  backends[static_cast<int>(stream.device.type)]->run(step);
+  if (watched) [[unlikely]]
+    require_no_nan(step);
+}
+
+Plan plan_of(const Arrays& outputs) {
+  std::lock_guard lock(scheduling_lock());
+  return Plan::of(outputs);
+}
+
 void set_interrupt_check(std::function<void()> check) { interrupt_check = std::move(check); }
 
 void eval(const Arrays& arrays) {
   LocalQueue local;
   if (any_pending(arrays)) {
-    for (Ref<Task>& task : schedule(arrays)) submit(std::move(task), &local);
+    std::vector<Ref<Task>> tasks = schedule(arrays);
+    if (debug_mode().serial) [[unlikely]]
+      return run_one_by_one(std::move(tasks), arrays);
+    for (Ref<Task>& task : tasks) submit(std::move(task), &local);
   }
   wait_for_arrays(arrays, local);
 }
 
 void async_eval(const Arrays& arrays) {
   if (!any_pending(arrays)) return;
-  for (Ref<Task>& task : schedule(arrays)) submit(std::move(task), nullptr);
+  std::vector<Ref<Task>> tasks = schedule(arrays);
+  if (debug_mode().serial) [[unlikely]]
+    return run_one_by_one(std::move(tasks), {});
+  for (Ref<Task>& task : tasks) submit(std::move(task), nullptr);
 }
 
 void wait(const Arrays& arrays) {

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "rill/graph/context.h"
+#include "rill/runtime/debug.h"
 #include "rill/transforms/captured.h"
 
 namespace rill {
@@ -93,7 +94,7 @@ void Walk::collect(const Arrays& outputs) {
 
 bool Walk::joins(uint32_t position, uint32_t into) const {
   const Node& node = *order[position];
-  if (!node.op.is_elementwise() || into >= many_groups) return false;
+  if (!node.op.is_elementwise() || into >= many_groups || fusion_is_off()) return false;
   const Node& last = *order[into];
   return node.stream == last.stream && node.output(0).shape == last.output(0).shape &&
          group_size[into] < most_instructions &&

@@ -7,6 +7,7 @@
 #include "rill/graph/tracing.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
+#include "rill/transforms/custom.h"
 
 namespace rill {
 
@@ -32,7 +33,7 @@ namespace {
 /// The nodes between primals and outputs, producers first, and their numbers.
 class Tape {
  public:
-  Tape(const Arrays& outputs, const Arrays& primals) {
+  Tape(const Arrays& outputs, const Arrays& primals, Direction direction) : direction_(direction) {
     for (const Array& primal : primals) add(&primal.node());
     primal_count_ = nodes_.size();
     for (const Array& output : outputs) visit(&output.node());
@@ -71,7 +72,7 @@ class Tape {
     numbers_.emplace(root, -1);
     while (!stack.empty()) {
       Frame& top = stack.back();
-      if (top.next < top.node->inputs.size()) {
+      if (top.next < differentiable_inputs(*top.node, direction_)) {
         Node* input = &top.node->inputs[top.next++].node();
         if (!trace_is_active(input->trace)) continue;
         auto [place, fresh] = numbers_.emplace(input, -1);
@@ -88,6 +89,7 @@ class Tape {
     }
   }
 
+  Direction direction_;
   std::vector<Node*> nodes_;
   std::unordered_map<const Node*, int64_t> numbers_;
   size_t primal_count_ = 0;
@@ -149,7 +151,7 @@ Arrays make_tracers(const Arrays& arrays, uint32_t trace) {
 
 Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& primals) {
   require_like("vjp", cotangents, outputs);
-  Tape tape(outputs, primals);
+  Tape tape(outputs, primals, Direction::reverse);
   std::vector<Arrays> gathered(tape.size());  // by node, by output
   auto slot = [&](const Array& array, int64_t number) -> Array& {
     Arrays& all = gathered[number];
@@ -183,7 +185,7 @@ Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& 
 
 Arrays push_forward(const Arrays& outputs, const Arrays& primals, const Arrays& tangents) {
   require_like("jvp", tangents, primals);
-  Tape tape(outputs, primals);
+  Tape tape(outputs, primals, Direction::forward);
   std::vector<Arrays> known(tape.size());
   for (size_t i = 0; i < primals.size(); ++i) {
     Arrays& own = known[tape.find(primals[i].node())];

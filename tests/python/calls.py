@@ -203,6 +203,10 @@ CALLS = {
     **{"fft." + name: line() for name in ("rfft", "rfft2", "rfftn")},
     "fft.fftfreq": given(8),
     "fft.rfftfreq": given(8),
+    # control flow
+    "cond": lambda mx: ((mx.array(True), mx.sin, mx.cos, f(mx, 2, 3)), {}),
+    "while_loop": lambda mx: ((lambda x: x.sum() < 9, lambda x: x + 1, f(mx, 2, 3)), {}),
+    "scan": lambda mx: ((lambda c, x: (c + x, c * x), f(mx, 3), f(mx, 2, 3)), {}),
     # fast
     "fast.cross_entropy": lambda mx: ((f(mx, 2, 5), mx.array([1, 3])), {}),
     "fast.layer_norm": lambda mx: ((f(mx, 2, 8), mx.ones(8), mx.zeros(8), 1e-5), {}),

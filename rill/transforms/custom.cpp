@@ -1,0 +1,274 @@
+#include "rill/transforms/custom.h"
+
+#include "rill/graph/tracing.h"
+#include "rill/ops/composed.h"
+#include "rill/ops/creation.h"
+#include "rill/ops/elementwise.h"
+#include "rill/ops/reduce.h"
+#include "rill/ops/shape.h"
+#include "rill/transforms/vjp.h"
+
+namespace rill {
+
+namespace {
+
+/// Equal when they are the same object.
+struct SharedRules {
+  std::shared_ptr<const CustomRules> rules;
+  const CustomRules& operator*() const { return *rules; }
+  bool operator==(const SharedRules&) const = default;
+};
+
+}  // namespace
+
+}  // namespace rill
+
+template <>
+struct std::hash<rill::SharedRules> {
+  size_t operator()(const rill::SharedRules& shared) const noexcept {
+    return std::hash<const void*>{}(shared.rules.get());
+  }
+};
+template <>
+struct fmt::formatter<rill::SharedRules> : fmt::formatter<std::string_view> {
+  template <class Context>
+  auto format(const rill::SharedRules& shared, Context& context) const {
+    return fmt::format_to(context.out(), "rules{}{}{}", (*shared).vjp ? " vjp" : "",
+                          (*shared).jvp ? " jvp" : "", (*shared).vmap ? " vmap" : "");
+  }
+};
+
+namespace rill {
+
+namespace {
+
+/// Inputs: the primals, then the outputs as they were computed.
+struct CustomAttrs {
+  SharedRules shared;
+  int64_t primals;
+  bool operator==(const CustomAttrs&) const = default;
+};
+
+Arrays first(const Inputs& inputs, int64_t count) {
+  return Arrays(inputs.begin(), inputs.begin() + count);
+}
+
+void share_outputs(const Launch& launch) {
+  int64_t primals = launch.attrs<CustomAttrs>().primals;
+  for (uint32_t i = 0; i < launch.node.output_count(); ++i) {
+    const Output& inner = launch.in(primals + i);
+    launch.out(i).place_view(inner, inner.strides, 0);
+  }
+}
+
+Arrays custom_vjp(const VjpArgs& args) {
+  const auto& [shared, count] = args.attrs.as<CustomAttrs>();
+  Arrays result(args.inputs.size());
+  if (!(*shared).vjp) {
+    std::copy(args.cotangents.begin(), args.cotangents.end(), result.begin() + count);
+    return result;
+  }
+  Arrays cotangents = args.cotangents;
+  for (size_t i = 0; i < cotangents.size(); ++i) {
+    if (!cotangents[i]) cotangents[i] = zeros_like(args.outputs[i]);
+  }
+  Arrays given = (*shared).vjp(first(args.inputs, count), cotangents, args.outputs);
+  require(static_cast<int64_t>(given.size()) == count,
+          "[custom_function] expected {} cotangents of the vjp rule, one for each primal, got {}",
+          count, given.size());
+  for (int64_t i = 0; i < count; ++i) {
+    if (!args.wanted[i] || !given[i]) continue;
+    require(given[i].shape() == args.inputs[i].shape(),
+            "[custom_function] expected a cotangent of shape {} for primal {}, got {}",
+            args.inputs[i].shape(), i, given[i].shape());
+    result[i] = astype(given[i], args.inputs[i].dtype());
+  }
+  return result;
+}
+
+Arrays custom_jvp(const JvpArgs& args) {
+  const auto& [shared, count] = args.attrs.as<CustomAttrs>();
+  if (!(*shared).jvp) return Arrays(args.tangents.begin() + count, args.tangents.end());
+  Arrays tangents(args.tangents.begin(), args.tangents.begin() + count);
+  Arrays given = (*shared).jvp(first(args.inputs, count), tangents);
+  require(given.size() == args.outputs.size(),
+          "[custom_function] expected {} tangents of the jvp rule, one for each output, got {}",
+          args.outputs.size(), given.size());
+  for (size_t i = 0; i < given.size(); ++i) {
+    if (!given[i]) continue;
+    require(given[i].shape() == args.outputs[i].shape(),
+            "[custom_function] expected a tangent of shape {} for output {}, got {}",
+            args.outputs[i].shape(), i, given[i].shape());
+    given[i] = astype(given[i], args.outputs[i].dtype());
+  }
+  return given;
+}
+
+/// Member `at` of a batch.
+Array member(const Array& batch, int64_t at) {
+  Shape start(batch.ndim(), 0);
+  Shape size = batch.shape();
+  start[0] = at;
+  size[0] = 1;
+  Array one = slice(batch, start, Shape(batch.ndim(), 1), size);
+  return squeeze(one, Axes{0});
+}
+
+Arrays members(const Arrays& arrays, const std::vector<bool>& batched, int64_t at) {
+  Arrays result = arrays;
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    if (arrays[i] && batched[i]) result[i] = member(arrays[i], at);
+  }
+  return result;
+}
+
+/// results[member][k] for one k; empty if it is so for all.
+Array gathered(const std::vector<Arrays>& results, size_t k, const Array& like) {
+  Arrays rows;
+  bool any = false;
+  for (const Arrays& result : results) any = any || result[k];
+  if (!any) return {};
+  for (const Arrays& result : results) rows.push_back(result[k] ? result[k] : zeros_like(like));
+  return stack(rows, 0);
+}
+
+/// Derivative rules of a batch, which call those of one member for each in turn.
+CustomRules batched_rules(std::shared_ptr<const CustomRules> rules, std::vector<bool> batched,
+                          int64_t batch) {
+  CustomRules result;
+  if (rules->vjp) {
+    result.vjp = [=](const Arrays& primals, const Arrays& cotangents, const Arrays& outputs) {
+      std::vector<bool> all(outputs.size(), true);
+      std::vector<Arrays> each;
+      for (int64_t b = 0; b < batch; ++b) {
+        each.push_back(rules->vjp(members(primals, batched, b), members(cotangents, all, b),
+                                  members(outputs, all, b)));
+        require(each.back().size() == primals.size(),
+                "[custom_function] expected {} cotangents of the vjp rule, got {}", primals.size(),
+                each.back().size());
+      }
+      Arrays gradients(primals.size());
+      for (size_t k = 0; batch > 0 && k < primals.size(); ++k) {
+        gradients[k] = gathered(each, k, members(primals, batched, 0)[k]);
+        if (gradients[k] && !batched[k]) gradients[k] = sum(gradients[k], Axes{0});
+      }
+      return gradients;
+    };
+  }
+  if (rules->jvp) {
+    result.jvp = [=](const Arrays& primals, const Arrays& tangents) {
+      std::vector<Arrays> each;
+      for (int64_t b = 0; b < batch; ++b) {
+        each.push_back(rules->jvp(members(primals, batched, b), members(tangents, batched, b)));
+      }
+      Arrays pushed;
+      for (size_t k = 0; batch > 0 && k < each[0].size(); ++k) {
+        Array like;
+        for (const Arrays& one : each) like = one[k] ? one[k] : like;
+        pushed.push_back(like ? gathered(each, k, like) : Array());
+      }
+      return pushed;
+    };
+  }
+  return result;
+}
+
+Shape batch_shape(const Shape& shape, int64_t batch) {
+  Shape result{batch};
+  result.append(shape.begin(), shape.end());
+  return result;
+}
+
+/// An output that is the same for the whole batch is repeated.
+Array with_batch(const Array& array, bool batched, int64_t batch) {
+  return batched ? array : broadcast_to(array, batch_shape(array.shape(), batch));
+}
+
+Arrays custom_vmap(const VmapArgs& args) {
+  const auto& [shared, count] = args.node.attrs.as<CustomAttrs>();
+  Arrays primals = first(args.inputs, count);
+  if ((*shared).vmap) {
+    Arrays given = (*shared).vmap(primals, args.batched.first(count), args.batch);
+    require(given.size() == args.node.output_count(),
+            "[custom_function] expected {} outputs of the vmap rule, got {}",
+            args.node.output_count(), given.size());
+    for (uint32_t i = 0; i < args.node.output_count(); ++i) {
+      Shape shape = batch_shape(args.node.output(i).shape, args.batch);
+      require(given[i].shape() == shape,
+              "[custom_function] expected output {} of the vmap rule in shape {}, got {}", i, shape,
+              given[i].shape());
+    }
+    return given;
+  }
+  Arrays outputs;
+  for (uint32_t i = 0; i < args.node.output_count(); ++i) {
+    outputs.push_back(with_batch(args.inputs[count + i], args.batched[count + i], args.batch));
+  }
+  std::vector<bool> batched(args.batched.begin(), args.batched.begin() + count);
+  return with_rules(primals, outputs,
+                    std::make_shared<const CustomRules>(
+                        batched_rules(shared.rules, std::move(batched), args.batch)));
+}
+
+const OpInfo custom_op{
+    .name = "custom_function",
+    .vjp = custom_vjp,
+    .jvp = custom_jvp,
+    .vmap = custom_vmap,
+    .is_view = true,
+    .kernels = {share_outputs, share_outputs, share_outputs},
+};
+
+bool is_traced(const Arrays& arrays) {
+  for (const Array& array : arrays) {
+    if (trace_is_active(array.node().trace)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool is_custom(const Node& node) { return &node.op == &custom_op; }
+
+size_t differentiable_inputs(const Node& node, Direction direction) {
+  if (!is_custom(node)) return node.inputs.size();
+  const auto& [shared, count] = node.attrs.as<CustomAttrs>();
+  bool given = direction == Direction::reverse ? bool((*shared).vjp) : bool((*shared).jvp);
+  return given ? static_cast<size_t>(count) : node.inputs.size();
+}
+
+Arrays with_rules(const Arrays& primals, const Arrays& outputs,
+                  std::shared_ptr<const CustomRules> rules) {
+  if (outputs.empty() || (!is_traced(primals) && !is_traced(outputs))) return outputs;
+  Inputs inputs;
+  inputs.append(primals.begin(), primals.end());
+  inputs.append(outputs.begin(), outputs.end());
+  std::vector<Output> like;
+  for (const Array& output : outputs) like.emplace_back(output.dtype(), output.shape());
+  Stream stream = outputs[0].node().stream;
+  CustomAttrs attrs{{std::move(rules)}, static_cast<int64_t>(primals.size())};
+  return make_arrays(custom_op, stream, std::move(like), std::move(inputs), std::move(attrs));
+}
+
+ArrayFunction custom_function(ArrayFunction f, CustomRules rules) {
+  auto shared = std::make_shared<const CustomRules>(std::move(rules));
+  return [f = std::move(f), shared](const Arrays& primals) {
+    return with_rules(primals, f(primals), shared);
+  };
+}
+
+CustomRules checkpoint_rules(ArrayFunction f) {
+  CustomRules rules;
+  rules.vjp = [f = std::move(f)](const Arrays& primals, const Arrays& cotangents, const Arrays&) {
+    // Not before the cotangents are known: else all that is computed again would be so at once.
+    return vjp(f, depends(primals, cotangents), cotangents).second;
+  };
+  return rules;
+}
+
+ArrayFunction checkpoint(ArrayFunction f) {
+  CustomRules rules = checkpoint_rules(f);
+  return custom_function(std::move(f), std::move(rules));
+}
+
+}  // namespace rill
