@@ -81,7 +81,7 @@ nb::object Template::fill(const Arrays& arrays) const {
   size_t i = 0;
   return fill_with([&]() -> nb::object {
     const Array& array = arrays[i++];
-    return array ? wrap(array) : nb::none();
+    return array ? nb::object(wrap(array)) : nb::none();
   });
 }
 

@@ -4,7 +4,9 @@
 #include <cstring>
 
 #include "rill/cpu/copy.h"
+#include "rill/cpu/reduce.h"
 #include "rill/cpu/tile_operand.h"
+#include "rill/ops/reduce_ops.h"
 #include "rill/runtime/parallel.h"
 
 namespace rill {
@@ -33,6 +35,7 @@ struct Store {
   TileKernel narrow;  // float32 to half
   bool direct;        // its operation writes to `data` itself
   bool streaming;
+  bool made = false;  // goes where the caller of make() says
 };
 
 /// One value for all elements: a scalar, broadcast or not.
@@ -49,15 +52,31 @@ class Runner {
       : program_(program), inputs_(inputs), results_(results) {}
 
   void run() {
-    if (results_[0].size() == 0) return place_results();
+    int64_t size = element_count(program_.shape);
+    if (size == 0) return place_results();
+    prepare();
+    int64_t tiles = (size + tile - 1) / tile;
+    parallel_for(size, long_grain(tiles, tiles_per_job) * tile,
+                 [this](int64_t begin, int64_t end) { run_job(begin, end, nullptr); });
+  }
+
+  /// Whether results that are computed in the order of memory are row-major.
+  bool walks_row_major() const {
+    const Strides* strides = nullptr;
+    return !shares_layout(strides) || strides == nullptr;
+  }
+  /// Everything but the pass over the elements.
+  void prepare() {
     lower();
     place_results();
     make_operands();
     make_stores();
     assign_slots();
-    int64_t tiles = (results_[0].size() + tile - 1) / tile;
-    parallel_for(results_[0].size(), long_grain(tiles, tiles_per_job) * tile,
-                 [this](int64_t begin, int64_t end) { run_job(begin, end); });
+  }
+  /// Computes the elements [begin, end); those of the last output, if it is no result, go to `to`.
+  void make(int64_t begin, int64_t end, void* to) const {
+    const Store& last = stores_.back();
+    run_job(begin, end, last.made ? static_cast<char*>(to) - begin * last.item : nullptr);
   }
 
  private:
@@ -70,9 +89,9 @@ class Runner {
   void make_operands();
   void make_stores();
   void assign_slots();
-  void run_job(int64_t begin, int64_t end) const;
-  void run_tile(int64_t begin, int64_t count, const void** where, char* scratch) const;
-  void store(const Store& out, const void* from, int64_t begin, int64_t count) const;
+  void run_job(int64_t begin, int64_t end, char* made) const;
+  void run_tile(int64_t begin, int64_t count, const void** where, char* scratch, char* made) const;
+  void store(const Store& out, char* to, const void* from, int64_t count) const;
 
   uint16_t operand_count() const { return static_cast<uint16_t>(operands_.size()); }
   uint16_t source(uint16_t reg) const { return same_as_[reg]; }
@@ -199,7 +218,7 @@ bool Runner::donate(Output& out) const {
 
 void Runner::place_results() {
   const Strides* strides = nullptr;
-  linear_ = results_[0].size() != 0 && shares_layout(strides);
+  linear_ = element_count(program_.shape) != 0 && shares_layout(strides);
   for (Array& result : results_) {
     Output& out = result.node().output(0);
     if (!donate(out)) {
@@ -223,17 +242,19 @@ void Runner::make_operands() {
   }
 }
 
+TileKernel narrowing(Dtype dtype) {
+  if (!is_half(dtype)) return nullptr;
+  return tile_kernels().casts[static_cast<int>(Dtype::float32)][static_cast<int>(dtype)];
+}
+
 void Runner::make_stores() {
   size_t total = 0;
   for (const Array& result : results_) total += result.bytes();
   for (size_t i = 0; i < results_.size(); ++i) {
     const Output& out = results_[i].output();
     bool donated = out.buffer->reference_count() > 1;
-    Store store{program_.outputs[i], out.data, size_of(out.dtype), nullptr, false, false};
-    if (is_half(out.dtype)) {
-      store.narrow =
-          tile_kernels().casts[static_cast<int>(Dtype::float32)][static_cast<int>(out.dtype)];
-    }
+    Store store{program_.outputs[i],  out.data, size_of(out.dtype),
+                narrowing(out.dtype), false,    false};
     store.streaming =
         !donated && use_streaming(total) && reinterpret_cast<uintptr_t>(out.data) % 64 == 0;
     // An operation may write to memory itself when nothing reads the old bytes after it.
@@ -242,6 +263,10 @@ void Runner::make_stores() {
     store.direct = produced && !store.narrow && !store.streaming && (!donated || last);
     stores_.push_back(store);
   }
+  if (results_.size() == program_.outputs.size()) return;
+  uint16_t reg = program_.outputs.back();
+  Dtype dtype = program_.dtype_of(reg);
+  stores_.push_back({reg, nullptr, size_of(dtype), narrowing(dtype), false, false, true});
 }
 
 /// Slots of the scratch memory, reused after the last use of a register.
@@ -289,8 +314,7 @@ void Runner::assign_slots() {
   slot_bytes_ = tile * widest + 64;  // off the 4 KiB grid, where loads wait for unrelated stores
 }
 
-void Runner::store(const Store& out, const void* from, int64_t begin, int64_t count) const {
-  char* to = out.data + begin * out.item;
+void Runner::store(const Store& out, char* to, const void* from, int64_t count) const {
   auto bytes = static_cast<size_t>(count * out.item);
   if (!out.narrow) {
     if (out.streaming) stream_copy(to, from, bytes);
@@ -303,21 +327,23 @@ void Runner::store(const Store& out, const void* from, int64_t begin, int64_t co
   stream_copy(to, halves, bytes);
 }
 
-void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* scratch) const {
+void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* scratch,
+                      char* made) const {
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
     char* own = operands_[reg].needs_slot() ? slot(scratch, reg) : nullptr;
     where[reg] = operands_[reg].fetch(
         begin, count, own, own ? own + tile * static_cast<int64_t>(sizeof(float)) : nullptr);
   }
+  auto place = [&](const Store& out) { return (out.made ? made : out.data) + begin * out.item; };
   for (const Store& out : stores_) {
-    if (out.direct) where[out.reg] = out.data + begin * out.item;
+    if (out.direct) where[out.reg] = place(out);
   }
   for (const Operation& op : code_) {
     op.kernel(const_cast<void*>(where[op.result]), where[op.operands[0]], where[op.operands[1]],
               where[op.operands[2]], count);
   }
   for (const Store& out : stores_) {
-    if (!out.direct) store(out, where[source(out.reg)], begin, count);
+    if (!out.direct) store(out, place(out), where[source(out.reg)], count);
   }
 }
 
@@ -329,7 +355,7 @@ char* scratch_of_thread(size_t bytes) {
   return reinterpret_cast<char*>((address + 63) / 64 * 64);
 }
 
-void Runner::run_job(int64_t begin, int64_t end) const {
+void Runner::run_job(int64_t begin, int64_t end, char* made) const {
   char* scratch = scratch_of_thread(static_cast<size_t>(slot_count_ * slot_bytes_));
   SmallVector<const void*, 16> where(same_as_.size(), nullptr);
   for (size_t reg = 0; reg < where.size(); ++reg) {
@@ -341,14 +367,60 @@ void Runner::run_job(int64_t begin, int64_t end) const {
     }
   }
   for (int64_t at = begin; at < end; at += tile) {
-    run_tile(at, std::min(tile, end - at), where.data(), scratch);
+    run_tile(at, std::min(tile, end - at), where.data(), scratch, made);
   }
   stream_fence();
+}
+
+/// The number of elements in each row, if a reduction is one of whole rows: the last axes, long
+/// enough to be made row by row; otherwise 0.
+int64_t made_row(const Shape& shape, const Axes& axes) {
+  int64_t n = 1;
+  int axis = axes.ssize() - 1;
+  for (int i = shape.ssize() - 1; i >= 0; --i) {
+    bool reduced = axis >= 0 && axes[axis] == i;
+    if (reduced) --axis;
+    if (shape[i] == 1) continue;
+    if (!reduced) {
+      // Further axes to be reduced would not be next to these.
+      while (axis >= 0 && shape[axes[axis]] == 1) --axis;
+      if (axis >= 0) return 0;
+      break;
+    }
+    n *= shape[i];
+  }
+  return n >= shortest_made_row ? n : 0;
+}
+
+void run_reduction(const Program& program, std::span<Array> inputs, std::span<Array> results) {
+  auto [kind, axes] = *program.reduction;
+  Array& result = results.back();
+  std::span<Array> stored = results.first(results.size() - 1);
+  Output& out = result.node().output(0);
+  Dtype in = program.dtype_of(program.outputs.back());
+  auto allocate_result = [&] {
+    out.place(Buffer::allocate(out.bytes()));
+    return out.data;
+  };
+  int64_t n = made_row(program.shape, axes);
+  Runner runner(program, inputs, stored);
+  if (n > 0 && out.size > 0 && runner.walks_row_major()) {
+    runner.prepare();
+    auto make = [&](int64_t begin, int64_t end, void* to) { runner.make(begin, end, to); };
+    return reduce_made_rows(kind, in, out.size, n, out.dtype, allocate_result(), make);
+  }
+  Array whole = make_array(reduce_op, result.node().stream, in, program.shape, {});
+  Arrays all(stored.begin(), stored.end());
+  all.push_back(whole);
+  Runner(program, inputs, all).run();
+  const Output& made = whole.output();
+  reduce(kind, in, made.data, made.shape, made.strides, axes, out.dtype, allocate_result());
 }
 
 }  // namespace
 
 void run_program(const Program& program, std::span<Array> inputs, std::span<Array> results) {
+  if (program.reduction) return run_reduction(program, inputs, results);
   Runner(program, inputs, results).run();
 }
 

@@ -55,12 +55,12 @@ namespace {
 
 using reduce_kernels::Kernel;
 
-constexpr int64_t chunk_items = 32768;    // what one chunk of a parallel loop reads
-constexpr int64_t tile_items = 32768;     // of a row, reduced into one partial result
-constexpr int64_t gathered_items = 4096;  // the same of a row with gaps
-constexpr int64_t segment = 4096;         // columns that one accumulator block holds
-constexpr int64_t fold_width = 128;       // columns to which narrow rows are folded
-constexpr int64_t short_row = 16;         // below, rows are reduced across, as columns
+constexpr int64_t chunk_items = 32768;            // what one chunk of a parallel loop reads
+constexpr int64_t tile_items = 32768;             // of a row, reduced into one partial result
+constexpr int64_t gathered_items = 4096;          // the same of a row with gaps
+constexpr int64_t segment = 4096;                 // columns that one accumulator block holds
+constexpr int64_t fold_width = 128;               // columns to which narrow rows are folded
+constexpr int64_t short_row = shortest_made_row;  // below, rows are reduced across, as columns
 
 using Dim = ReduceDim;
 using Dims = ReduceDims;
@@ -374,6 +374,42 @@ void reduce(ReduceKind kind, Dtype in, const void* src, const Shape& shape, cons
                           reinterpret_cast<complex64*>(to));
   }
   reduce_dims(kind, in, from, std::move(kept), std::move(reduced), out, to);
+}
+
+namespace {
+
+/// Memory of this thread for the elements of one tile.
+void* tile_of_thread() {
+  thread_local std::vector<uint64_t> memory(tile_items);
+  return memory.data();
+}
+
+}  // namespace
+
+void reduce_made_rows(ReduceKind kind, Dtype in, int64_t rows, int64_t n, Dtype out, void* dst,
+                      FunctionRef<void(int64_t, int64_t, void*)> make) {
+  RILL_ASSERT(n >= short_row && !is_complex(in) && out == reduced_dtype(kind, in));
+  Kernel kernel = reduce_kernels::find(kind, in);
+  Pass pass{kind, kernel, in, out, nullptr, {}, n, 1, static_cast<uint8_t*>(dst)};
+  if (rows > 1) pass.kept.push_back({rows, n, 1, false});
+  if (n > tile_items) {
+    int64_t tiles = (n + tile_items - 1) / tile_items;
+    auto partials = scratch(rows * tiles * pass.acc_size());
+    parallel_for(rows * tiles, 1, [&](int64_t k, int64_t) {
+      int64_t begin = k / tiles * n + k % tiles * tile_items;
+      int64_t count = std::min(tile_items, n - k % tiles * tile_items);
+      make(begin, begin + count, tile_of_thread());
+      kernel.rows(tile_of_thread(), 1, 0, count, kernel.mask, partials.get() + k * pass.acc_size());
+    });
+    return run(combining(pass, partials.get(), over_partials(pass.kept, tiles), tiles, 1));
+  }
+  int64_t together = std::min<int64_t>(256, tile_items / n);
+  parallel_for(rows, together, [&](int64_t begin, int64_t end) {
+    alignas(64) uint8_t acc[256 * 8];
+    make(begin * n, end * n, tile_of_thread());
+    kernel.rows(tile_of_thread(), end - begin, n, n, kernel.mask, acc);
+    write_results(pass, acc, end - begin, pass.dst + begin * size_of(out), 1);
+  });
 }
 
 }  // namespace rill

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "rill/base/dtype.h"
+#include "rill/base/function_ref.h"
 #include "rill/base/reduce_kind.h"
 #include "rill/base/shape.h"
 
@@ -22,5 +23,14 @@ Dtype reduced_dtype(ReduceKind kind, Dtype in);
 /// and `max`, which callers refuse, the largest and the smallest value).
 void reduce(ReduceKind kind, Dtype in, const void* src, const Shape& shape, const Strides& strides,
             const Axes& axes, Dtype out, void* dst);
+
+/// The length of row from which reduce_made_rows() may be asked.
+inline constexpr int64_t shortest_made_row = 16;
+
+/// Reduces each of `rows` rows of `n` elements that are made when they are needed: `make(begin,
+/// end, to)` writes the elements [begin, end) of all rows, in order, to `to`; on several threads
+/// at once. The bits are those of reduce() over the same elements in memory. Not for complex64.
+void reduce_made_rows(ReduceKind kind, Dtype in, int64_t rows, int64_t n, Dtype out, void* dst,
+                      FunctionRef<void(int64_t, int64_t, void*)> make);
 
 }  // namespace rill

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "rill/graph/context.h"
+#include "rill/ops/reduce_ops.h"
 #include "rill/runtime/debug.h"
 #include "rill/transforms/captured.h"
 
@@ -18,6 +19,17 @@ constexpr uint32_t none = no_group;
 // Programs stay small enough that their tiles fit the first-level cache.
 constexpr uint32_t most_instructions = 128;
 constexpr uint32_t most_inputs = 24;
+
+/// Whether a node may end a program that computes its operand. (Complex numbers are reduced as
+/// pairs, from memory.)
+bool is_fusable_reduction(const Node& node) {
+  return &node.op == &reduce_op && !is_complex(node.inputs[0].dtype());
+}
+
+/// The shape over which a group runs, from its last node.
+const Shape& shape_of_group(const Node& last) {
+  return last.op.is_elementwise() ? last.output(0).shape : last.inputs[0].shape();
+}
 
 /// The pending graph below some outputs, producers first. Scratch is kept between evals.
 struct Walk {
@@ -96,7 +108,7 @@ bool Walk::joins(uint32_t position, uint32_t into) const {
   const Node& node = *order[position];
   if (!node.op.is_elementwise() || into >= many_groups || fusion_is_off()) return false;
   const Node& last = *order[into];
-  return node.stream == last.stream && node.output(0).shape == last.output(0).shape &&
+  return node.stream == last.stream && node.output(0).shape == shape_of_group(last) &&
          group_size[into] < most_instructions &&
          group_inputs[into] + node.inputs.size() <= most_inputs;
 }
@@ -124,7 +136,8 @@ void Walk::fuse() {
     }
     uint32_t own = group[i];
     group_size[own] += 1;
-    uint32_t seen_by = node.op.is_elementwise() ? own : many_groups;
+    bool fusable = node.op.is_elementwise() || is_fusable_reduction(node);
+    uint32_t seen_by = fusable ? own : many_groups;
     for (const Array& input : node.inputs) {
       Node& producer = input.node();
       if (producer.visit != next_walk) continue;
@@ -204,7 +217,7 @@ Step Builder::fused_step(uint32_t last) {
   Step step;
   step.program = std::make_unique<Program>();
   Program& program = *step.program;
-  program.shape = walk_.order[last]->output(0).shape;
+  program.shape = shape_of_group(*walk_.order[last]);
   SmallVector<uint32_t, 8> members;
   // The list of the group begins at its last node and goes on with the first.
   for (uint32_t i = walk_.next[last]; i != none; i = walk_.next[i]) members.push_back(i);
@@ -220,6 +233,12 @@ Step Builder::fused_step(uint32_t last) {
   }
   for (uint32_t k = 0; k < members.size(); ++k) {
     Node& node = *walk_.order[members[k]];
+    if (!node.op.is_elementwise()) {
+      program.reduction = node.attrs.as<ReduceAttrs>();
+      program.outputs.push_back(static_cast<uint16_t>(registers_[node.inputs[0].node().position]));
+      step.results.push_back(Array::of(node));
+      break;
+    }
     Instruction instruction{node.op.row,
                             node.inputs.back().dtype(),
                             node.output(0).dtype,
@@ -240,7 +259,7 @@ Step Builder::fused_step(uint32_t last) {
     }
   }
   step.cost = bytes_cost(step) + 50 +
-              0.2 * static_cast<double>(step.results[0].size() * program.code.ssize());
+              0.2 * static_cast<double>(element_count(program.shape) * program.code.ssize());
   return step;
 }
 
@@ -303,7 +322,8 @@ uint32_t Builder::task_for(Stream stream, const Step& step) {
 void Builder::add_step(uint32_t last) {
   Node& node = *walk_.order[last];
   if (registers_.empty()) registers_.resize(walk_.order.size());
-  Step step = node.op.is_elementwise() ? fused_step(last) : single_step(node);
+  bool fused = node.op.is_elementwise() || walk_.group_size[last] > 1;
+  Step step = fused ? fused_step(last) : single_step(node);
   uint32_t task = task_for(node.stream, step);
   for (const Array& result : step.results) task_of_[result.node().position] = task;
   plan_.tasks[task].steps.push_back(std::move(step));
@@ -318,6 +338,7 @@ std::string Step::name() const {
     text += fmt::format("+{}", info(program->code[i].row).name);
   }
   if (program->code.size() > 4) text += fmt::format("+{} more", program->code.size() - 4);
+  if (program->reduction) text += "+reduce";
   return text;
 }
 

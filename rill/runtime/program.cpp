@@ -16,7 +16,15 @@ std::string to_string(const Program& program) {
     }
     text += '\n';
   }
-  text += fmt::format("  store %{}\n", fmt::join(program.outputs, " %"));
+  size_t stored = program.outputs.size() - (program.reduction ? 1 : 0);
+  if (stored > 0) {
+    std::span<const uint16_t> registers(program.outputs.data(), stored);
+    text += fmt::format("  store %{}\n", fmt::join(registers, " %"));
+  }
+  if (program.reduction) {
+    text += fmt::format("  reduce %{} over ({})\n", program.outputs.back(),
+                        fmt::join(program.reduction->axes, ","));
+  }
   return text;
 }
 

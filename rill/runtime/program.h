@@ -1,12 +1,15 @@
-// A fused program: elementwise operations of one shape, applied in one pass over memory. Pure
+// A fused program: elementwise operations of one shape, and perhaps a reduction of what they
+// compute, applied in one pass over memory. Pure
 // data: the CPU runs it tile by tile (cpu/fused.h), a GPU backend prints it as source.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "rill/base/small_vector.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/reduce.h"
 
 namespace rill {
 
@@ -26,6 +29,8 @@ struct Program {
   SmallVector<Dtype, 3> inputs;
   SmallVector<Instruction, 2> code;
   SmallVector<uint16_t, 2> outputs;  // registers to be stored
+  /// With it, the last of the outputs is not stored but reduced; the result keeps these axes.
+  std::optional<ReduceAttrs> reduction;
 
   bool operator==(const Program&) const = default;
   uint16_t result_register(size_t instruction) const {

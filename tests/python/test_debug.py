@@ -25,7 +25,7 @@ def test_the_first_operation_that_made_a_nan_is_named():
     x = mx.array([1.0, -1.0])
     with mx.debug_nans():
         y = mx.log(x * 2)
-        here = line()  # noqa: E702
+        here = line()
         z = mx.exp(y).sum()
         with pytest.raises(RuntimeError) as caught:
             mx.eval(z)

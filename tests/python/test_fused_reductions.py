@@ -1,0 +1,82 @@
+"""A reduction at the end of a chain is one step with it, and gives the same bits as two steps."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import rill.core as mx
+
+SHAPES = [(5,), (40_000,), (3, 17), (64, 16), (7, 100_000), (4, 1, 33, 5), (2, 3, 0), (0, 40), ()]
+DTYPES = [mx.float32, mx.float16, mx.bfloat16, mx.float64, mx.int8, mx.int32, mx.bool_]
+REDUCTIONS = [mx.sum, mx.max, mx.all]
+
+
+def bits(x: mx.array) -> bytes:
+    return np.array(x.view(mx.uint8) if x.ndim else x.reshape(1).view(mx.uint8)).tobytes()
+
+
+def chain(x: mx.array) -> mx.array:
+    return mx.where(x > 0, x * x, mx.abs(x) + x)
+
+
+def axes_of(ndim: int):
+    yield None
+    for count in range(1, ndim + 1):
+        yield from itertools.combinations(range(ndim), count)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_bits_are_those_of_two_steps(shape, dtype):
+    values = mx.random.normal(shape, key=mx.random.key(3)) * 3
+    x = values.astype(dtype)
+    mx.eval(x)
+    for axes, reduce in itertools.product(axes_of(len(shape)), REDUCTIONS):
+        empty = any(shape[axis] == 0 for axis in (axes or range(len(shape))))
+        if reduce is mx.max and empty:
+            continue
+        whole = chain(x)
+        mx.eval(whole)
+        for keepdims in (False, True):
+            expected = reduce(whole, axis=axes, keepdims=keepdims)
+            fused = reduce(chain(x), axis=axes, keepdims=keepdims)
+            assert fused.shape == expected.shape and fused.dtype == expected.dtype
+            assert bits(fused) == bits(expected), (axes, reduce.__name__)
+
+
+@pytest.mark.parametrize("axis", [0, 1, None])
+def test_operands_that_lie_otherwise(axis):
+    x = mx.random.normal((300, 200), key=mx.random.key(0))
+    for operand in (x.T, x[::-1, ::3], mx.broadcast_to(x[:, :1], x.shape), x[:, 1:]):
+        whole = chain(operand)
+        mx.eval(whole)
+        assert bits(mx.sum(chain(operand), axis=axis)) == bits(mx.sum(whole, axis=axis))
+
+
+def test_what_is_read_elsewhere_is_stored_in_the_same_pass():
+    x = mx.random.normal((64, 1000), key=mx.random.key(1))
+    mx.eval(x)
+    y = mx.exp(x)
+    total = mx.sum(y, axis=1)
+    mx.eval(total, y)
+    np.testing.assert_allclose(np.array(total), np.exp(np.array(x)).sum(1), rtol=1e-5)
+    np.testing.assert_allclose(np.array(y), np.exp(np.array(x)), rtol=1e-6)
+    assert bits(mx.sum(y, axis=1)) == bits(total)
+
+
+def test_an_operand_that_nobody_else_holds():
+    x = mx.random.normal((50_000,), key=mx.random.key(2)) + 0
+    expected = float(np.array(mx.random.normal((50_000,), key=mx.random.key(2))).astype("f8").sum())
+    mx.eval(x)
+    y = x * 2
+    del x
+    assert abs(mx.sum(y).item() - 2 * expected) < 1e-2
+
+
+def test_gradients_of_a_loss():
+    x = mx.random.normal((20, 30), key=mx.random.key(4))
+    gradient = mx.grad(lambda a: mx.mean(mx.square(mx.tanh(a))))(x)
+    t = np.tanh(np.array(x))
+    np.testing.assert_allclose(np.array(gradient), 2 * t * (1 - t**2) / 600, rtol=1e-4, atol=1e-7)
