@@ -28,6 +28,7 @@ NB_MODULE(core, m) {
   bind_operations(m, array);
   bind_random(m);
   bind_linalg(m);
+  bind_quantized(m);
   bind_memory(m);
   bind_eval(m);
   bind_transforms(m);

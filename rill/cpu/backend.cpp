@@ -41,6 +41,8 @@ void start_cpu_backend() {
     add_linalg_kernels();
     add_spectrum_kernels();
     add_random_kernels();
+    add_quantized_kernels();
+    add_special_matmul_kernels();
     set_backend(DeviceType::cpu, new CpuBackend);
     return true;
   }();

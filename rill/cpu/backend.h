@@ -18,5 +18,7 @@ void add_matmul_kernels();
 void add_linalg_kernels();
 void add_spectrum_kernels();
 void add_random_kernels();
+void add_quantized_kernels();
+void add_special_matmul_kernels();
 
 }  // namespace rill
