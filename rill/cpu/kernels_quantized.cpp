@@ -20,11 +20,18 @@ using quantized_kernels::Scale;
 
 constexpr int64_t task_elements = 32768;
 
-/// What the scales of an array are multiplied by: 1 without a global scale.
-float decode_factor(const Launch& launch, size_t input) {
-  if (launch.inputs.size() <= input) return 1;
-  return *reinterpret_cast<const float*>(launch.in(input).data) / largest_relative_scale;
-}
+/// What scales are multiplied by, beside a global scale or 1 without one: once encoded, and before.
+struct GlobalFactors {
+  float decode = 1;
+  float encode = 1;
+
+  GlobalFactors(const Launch& launch, size_t input) {
+    if (launch.inputs.size() <= input) return;
+    const float global = *reinterpret_cast<const float*>(launch.in(input).data);
+    decode = global / largest_relative_scale;
+    encode = largest_relative_scale / global;
+  }
+};
 
 void store(Dtype dtype, float value, char* at) {
   if (dtype == Dtype::float16) *reinterpret_cast<float16*>(at) = float16(value);
@@ -36,7 +43,7 @@ void store(Dtype dtype, float value, char* at) {
 struct Encoder {
   Format format;
   Scale scale;
-  float factor;
+  GlobalFactors factors;
   Dtype dtype;
   const char* from;
 
@@ -45,12 +52,13 @@ struct Encoder {
   int64_t grain() const { return std::max<int64_t>(1, task_elements / format.group); }
 
   uint8_t encode_floats(int64_t i, uint8_t* codes) const {
-    return quantized_kernels::quantize_floats(format, scale, factor, dtype, group(i), codes);
+    return quantized_kernels::quantize_floats(format, scale, factors.encode, dtype, group(i),
+                                              codes);
   }
 };
 
 Encoder encoder_of(const Launch& launch, const Quantization& q, const RowMajor& in) {
-  return {format_of(q), scale_of(q.mode), decode_factor(launch, 1), launch.in(0).dtype,
+  return {format_of(q), scale_of(q.mode), GlobalFactors(launch, 1), launch.in(0).dtype,
           in.as<char>()};
 }
 
@@ -98,7 +106,7 @@ void run_round_to_codes(const Launch& launch) {
       } else {
         const uint8_t code = encoder.encode_floats(i, codes);
         quantized_kernels::widen(encoder.scale, Dtype::uint8, &code, 1, &scale);
-        scale *= encoder.factor;
+        scale *= encoder.factors.decode;
       }
       quantized_kernels::dequantize(format, {codes, &scale, &bias, format.group}, format.group,
                                     Dtype::float32, out + i * format.group);
@@ -152,7 +160,7 @@ void run_dequantize(const Launch& launch) {
   allocate(out);
   if (out.size == 0) return;
   const Weights weights(launch, 0, {attrs.group_size, attrs.bits, attrs.mode});
-  const float factor = attrs.mode == QuantizationMode::affine ? 1 : decode_factor(launch, 2);
+  const float factor = attrs.mode == QuantizationMode::affine ? 1 : GlobalFactors(launch, 2).decode;
   const int64_t cols = out.shape.back();
   const QuantizedMatrix w = weights.rows(out.size / cols);
   parallel_for(w.rows, std::max<int64_t>(1, task_elements / cols), [&](int64_t begin, int64_t end) {

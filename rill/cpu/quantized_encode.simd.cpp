@@ -45,6 +45,12 @@ HWY_INLINE Floats Rounded(Floats v) {
   }
 }
 
+Floats RoundedTo(Dtype dtype, Floats v) {
+  if (dtype == Dtype::float16) return Rounded<float16>(v);
+  if (dtype == Dtype::bfloat16) return Rounded<bfloat16>(v);
+  return v;
+}
+
 HWY_INLINE void StoreBytes(hn::Vec<CodeInts> codes, uint8_t* out) {
   const hn::RebindToSigned<CodeInts> wide;
   const hn::Rebind<uint8_t, CodeInts> narrow;
@@ -171,27 +177,33 @@ float ScaleOf(Scale kind, uint8_t code) {
   return scale;
 }
 
-uint8_t QuantizeFloats(const Format& format, Scale kind, float decode_by, Dtype dtype,
+uint8_t QuantizeFloats(const Format& format, Scale kind, float encode_by, Dtype dtype,
                        const void* in, uint8_t* codes) {
+  const CodeFloats d;
   const bool wide = format.code == Code::e4m3;
+  const bool global = encode_by != 1;
   HWY_ALIGN float values[most_codes];
   LoadGroupOf(dtype, in, format.group, values);
   const auto [low, high] = RangeOf(values, format.group);
-  const float largest = std::max(std::max(-low, high), 0.0f);
-  const float ratio = largest / (wide ? 448.0f : 6.0f);
+  const float largest = high < low ? 0 : std::max(std::abs(low), std::abs(high));
+  // Where MLX rounds to the dtype of the array, so do we: the codes are the same.
+  float ratio = largest / (wide ? 448.0f : 6.0f);
+  if (global || kind == Scale::e8m0) ratio = hn::GetLane(RoundedTo(dtype, hn::Set(d, ratio)));
   uint8_t scale_code = 0;
-  if (kind == Scale::e8m0) scale_code = E8m0AtLeast(ratio);
-  else {
-    const float scale = ratio / decode_by;
-    quantized_kernels::to_fp8(Dtype::float32, &scale, 1, &scale_code);
+  if (kind == Scale::e8m0) {
+    scale_code = E8m0AtLeast(ratio);
+  } else {
+    ratio *= encode_by;
+    quantized_kernels::to_fp8(Dtype::float32, &ratio, 1, &scale_code);
   }
-  const float scale = ScaleOf(kind, scale_code) * decode_by;
+  const float scale = ScaleOf(kind, scale_code);
 
-  const CodeFloats d;
   const auto by = hn::Set(d, scale == 0 ? std::numeric_limits<float>::infinity() : scale);
+  const auto factor = hn::Set(d, encode_by);
   HWY_ALIGN uint8_t bytes[most_codes];
   for (int64_t i = 0; i < format.group; i += code_lanes) {
-    const auto v = hn::Div(hn::LoadU(d, values + i), by);
+    auto v = hn::Div(hn::LoadU(d, values + i), by);
+    if (global) v = hn::Mul(RoundedTo(dtype, v), factor);
     StoreBytes(wide ? E4m3OfFloat(v) : E2m1OfFloat(v), bytes + i);
   }
   PackCodes(bytes, format.group, format.bits, codes);
@@ -297,9 +309,9 @@ EncodedGroup quantize_integers(const Format& format, Dtype dtype, const void* in
   return HWY_DYNAMIC_DISPATCH(QuantizeIntegers)(format, dtype, in, codes);
 }
 
-uint8_t quantize_floats(const Format& format, Scale kind, float decode_by, Dtype dtype,
+uint8_t quantize_floats(const Format& format, Scale kind, float encode_by, Dtype dtype,
                         const void* in, uint8_t* codes) {
-  return HWY_DYNAMIC_DISPATCH(QuantizeFloats)(format, kind, decode_by, dtype, in, codes);
+  return HWY_DYNAMIC_DISPATCH(QuantizeFloats)(format, kind, encode_by, dtype, in, codes);
 }
 
 void to_fp8(Dtype dtype, const void* in, int64_t count, uint8_t* out) {

@@ -69,8 +69,8 @@ struct EncodedGroup {
 EncodedGroup quantize_integers(const Format& format, Dtype dtype, const void* in, uint8_t* codes);
 
 /// One group of small floats, by a scale of `kind` that the function chooses and returns as its
-/// code; `decode_by` multiplies every scale (1 without a global one).
-uint8_t quantize_floats(const Format& format, Scale kind, float decode_by, Dtype dtype,
+/// code; `encode_by` multiplies scales before they are encoded (1 without a global one).
+uint8_t quantize_floats(const Format& format, Scale kind, float encode_by, Dtype dtype,
                         const void* in, uint8_t* codes);
 
 /// Floats of `dtype` to e4m3 and back: to nearest even, saturating at 448; no NaN or infinity.
