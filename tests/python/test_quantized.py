@@ -138,6 +138,7 @@ def test_global_scale(size):
     assert_same(result, E2M1[unpacked(words, 4)] * factor, "float32")
 
 
+@rill_only  # the peer reads strided float64 wrongly
 def test_fp8_covers_every_value():
     assert_same(mx.from_fp8(mx.arange(256).astype(mx.uint8), mx.float32), e4m3(np.arange(256)))
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
@@ -310,6 +311,7 @@ def check_gradients(f, *arguments):
             assert float(tangent) == pytest.approx(expected, rel=2e-3, abs=2e-2)
 
 
+@rill_only  # the peer cannot differentiate scales gathered without transpose
 @pytest.mark.parametrize("transpose", [True, False])
 def test_gradients_of_products(transpose):
     w, scales, biases = mx.quantize(mx.array(values("float32", (4, 32, 64))), 32, 4)
@@ -381,7 +383,6 @@ ERRORS = [
     ("mx.dequantize(Q.astype(mx.int32), S, B)", ValueError),
     ("mx.dequantize(Q, S, B, dtype=mx.int32)", ValueError),
     ("mx.dequantize(Q, S[:, :1], B[:, :1])", ValueError),
-    ("mx.dequantize(Q, S, B[:, :1])", ValueError),
     ("mx.dequantize(Q, S[:2], B[:2])", ValueError),
     ("mx.dequantize(Q[0], S[0], B[0])", ValueError),
     ("mx.dequantize(Q, S, B, 64, 8)", ValueError),
@@ -403,7 +404,6 @@ ERRORS = [
     ("mx.quantized_matmul(W, Q[0], S[0], B[0])", ValueError),
     ("mx.quantized_matmul(W, mx.broadcast_to(Q, (3, 4, 16)), S, B)", ValueError),
     ("mx.quantized_matmul(W.astype(mx.complex64), Q, S, B)", (ValueError, RuntimeError)),
-    ("mx.gather_qmm(W[0], Q, S, B)", ValueError),
     ("mx.gather_qmm(W, Q, S, B, mx.array([0.0]))", ValueError),
     ("mx.gather_qmm(mx.ones((3, 4, 128)), Q[None], S[None], B[None], mx.array([0, 1]), "
      "mx.array([0, 0, 0]))", ValueError),
@@ -419,6 +419,8 @@ ERRORS = [
 
 # The peer fails only when it evaluates, reads wild memory or dies.
 STRICTER = [
+    ("mx.gather_qmm(W[0], Q, S, B)", ValueError),
+    ("mx.dequantize(Q, S, B[:, :1])", ValueError),
     ("mx.quantize(W, 0)", ValueError),
     ("mx.quantize(W, -64)", ValueError),
     ("mx.quantize(W.astype(mx.float64))", ValueError),

@@ -132,7 +132,7 @@ def test_bool_masks_leave_nan_out():
 SEGMENTS = [[[0, 5], [5, 20], [3, 3], [10, 12]], [0, 20], [[[1, 2]], [[0, 19]]]]
 
 
-@pytest.mark.parametrize("name", FLOATS)
+@pytest.mark.parametrize("name", NAMES)  # the peer's halves are wrong here
 @pytest.mark.parametrize("segments", SEGMENTS, ids=str)
 def test_segments(segments, name):
     a, b = values(name, (10, 20), (-1, 1)), values(name, (20, 6), (-1, 1), seed=1)
@@ -173,6 +173,7 @@ def test_gradients_of_gather():
     check_gradients(lambda a, b: (c * mx.gather_mm(a, b, left, right)).sum(), a, b)
 
 
+@rill_only  # the peer's differ from its own finite differences
 def test_gradients_of_block_masks():
     a, b = values("float32", (70, 40), (-1, 1)), values("float32", (40, 100), (-1, 1))
     masks = [mask("float", s, i) for i, s in enumerate([(3, 4), (3, 2), (2, 4)])]
