@@ -159,6 +159,7 @@ void bind_gpu_modules(nb::module_& m);  // gpu_modules.cpp
 void bind_fft(nb::module_& m);
 void bind_convolutions(nb::module_& m);  // conv.cpp
 void bind_fast(nb::module_& m);
+void bind_quantized(nb::module_& m);
 void bind_memory(nb::module_& m);
 void bind_eval(nb::module_& m);
 void bind_transforms(nb::module_& m);

@@ -33,6 +33,7 @@ NB_MODULE(core, m) {
   bind_fft(m);
   bind_convolutions(m);
   bind_fast(m);
+  bind_quantized(m);
   bind_memory(m);
   bind_gpu_modules(m);
   bind_distributed(m);

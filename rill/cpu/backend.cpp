@@ -46,6 +46,8 @@ void start_cpu_backend() {
     add_fast_kernels();
     add_attention_kernels();
     add_control_kernels();
+    add_quantized_kernels();
+    add_special_matmul_kernels();
     set_backend(DeviceType::cpu, new CpuBackend);
     return true;
   }();

@@ -24,5 +24,7 @@ void add_fast_kernels();
 void add_attention_kernels();
 void add_attention_gradient_kernel();
 void add_control_kernels();
+void add_quantized_kernels();
+void add_special_matmul_kernels();
 
 }  // namespace rill

@@ -142,6 +142,11 @@ CALLS = {
         (f(mx, 1, 3, 64), *mx.quantize(f(mx, 2, 8, 64))),
         {"rhs_indices": mx.array([1])},
     ),
+    "qqmm": lambda mx: ((f(mx, 3, 64), f(mx, 2, 64)), {}),
+    "gather_qqmm": lambda mx: (
+        (f(mx, 1, 3, 64), f(mx, 2, 8, 64)),
+        {"rhs_indices": mx.array([1])},
+    ),
     # random
     "random.bernoulli": drawn(0.5, (3,)),
     "random.categorical": lambda mx: ((f(mx, 2, 3),), {"key": mx.random.key(1)}),
@@ -248,8 +253,6 @@ ELSEWHERE = {
     "record_event",
     "set_stream_name",
     "load",
-    "qqmm",
-    "gather_qqmm",
     "stream",
     "synchronize",
     "set_default_stream",
