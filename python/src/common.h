@@ -123,6 +123,7 @@ void bind_operations(nb::module_& m, nb::class_<Array>& array);
 void bind_random(nb::module_& m);
 void bind_linalg(nb::module_& m);
 void bind_memory(nb::module_& m);
+void bind_files(nb::module_& m);  // io.cpp
 void bind_eval(nb::module_& m);
 void bind_transforms(nb::module_& m);
 

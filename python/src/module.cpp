@@ -29,6 +29,7 @@ NB_MODULE(core, m) {
   bind_random(m);
   bind_linalg(m);
   bind_memory(m);
+  bind_files(m);
   bind_eval(m);
   bind_transforms(m);
 }
