@@ -10,6 +10,7 @@ find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(hwy REQUIRED)
 find_package(nlohmann_json REQUIRED)
+find_package(ZLIB REQUIRED)
 
 # oneDNN, by its files: its CMake package asks for OpenCL's headers, which nothing here includes.
 find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
@@ -63,4 +64,4 @@ target_include_directories(rill_ducc SYSTEM INTERFACE ${ducc_dir}/src)
 add_library(rill_private_dependencies INTERFACE)
 target_link_libraries(rill_private_dependencies INTERFACE
   hwy::hwy hwy::hwy_contrib nlohmann_json::nlohmann_json rill_dnnl rill_ducc rill_openblas
-  Threads::Threads ${CMAKE_DL_LIBS})
+  ZLIB::ZLIB Threads::Threads ${CMAKE_DL_LIBS})

@@ -161,6 +161,7 @@ void bind_convolutions(nb::module_& m);  // conv.cpp
 void bind_fast(nb::module_& m);
 void bind_quantized(nb::module_& m);
 void bind_memory(nb::module_& m);
+void bind_files(nb::module_& m);  // io.cpp
 void bind_eval(nb::module_& m);
 void bind_transforms(nb::module_& m);
 void bind_vmap(nb::module_& m);

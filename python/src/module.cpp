@@ -38,6 +38,7 @@ NB_MODULE(core, m) {
   bind_gpu_modules(m);
   bind_distributed(m);
   bind_array_api(m, array);
+  bind_files(m);
   bind_eval(m);
   bind_transforms(m);
   bind_compile(m);

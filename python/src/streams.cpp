@@ -15,6 +15,10 @@ namespace {
 
 nb::handle dtype_objects[dtype_count];  // the module owns them
 
+const char* attribute_name(Dtype dtype) {
+  return dtype == Dtype::bool_ ? "bool_" : name_of(dtype).data();
+}
+
 /// What `with mx.stream(s):` enters. Contexts may nest and be entered again.
 struct StreamContext {
   StreamOrDevice where;
@@ -73,6 +77,10 @@ void bind_devices(nb::module_& m) {
       .def_ro("index", &Device::index)
       .def("__repr__", [](Device d) { return to_string(d); })
       .def("__hash__", [](Device d) { return static_cast<int>(d.type) * 64 + d.index; })
+      .def("__reduce__",
+           [](Device d) {
+             return nb::make_tuple(nb::type<Device>(), nb::make_tuple(d.type, d.index));
+           })
       .def("__eq__", [](Device d, nb::handle other) {
         if (nb::isinstance<Device>(other)) return d == nb::cast<Device>(other);
         return nb::isinstance<DeviceType>(other) && d.type == nb::cast<DeviceType>(other);
@@ -96,6 +104,17 @@ Stream stream_of(nb::handle object, const char* operation) {
       fmt::format("[{}] expected a Stream, got {}", operation, Py_TYPE(object.ptr())->tp_name));
 }
 
+/// A pickled stream is a name: it must be that of a stream of this process.
+void set_stream_state(Stream& stream, const nb::tuple& state) {
+  require(state.size() == 2, "[stream] expected a device and an index");
+  auto device = nb::cast<Device>(state[0]);
+  auto index = nb::cast<int>(state[1]);
+  require_device("stream", device);
+  require(index >= 0 && index < stream_count(), "[stream] there is no stream {} in this process",
+          index);
+  new (&stream) Stream{device, index};
+}
+
 void bind_stream_classes(nb::module_& m) {
   nb::class_<Stream>(m, "Stream",
                      "A queue of a device that runs its operations in order. Any thread may use "
@@ -104,6 +123,8 @@ void bind_stream_classes(nb::module_& m) {
       .def_ro("index", &Stream::index)
       .def("__repr__", [](Stream s) { return to_string(s); })
       .def("__hash__", [](Stream s) { return s.index; })
+      .def("__getstate__", [](Stream s) { return nb::make_tuple(s.device, s.index); })
+      .def("__setstate__", &set_stream_state)
       .def("__eq__", [](Stream s, nb::handle other) {
         return nb::isinstance<Stream>(other) && s == nb::cast<Stream>(other);
       });
@@ -209,16 +230,12 @@ void bind_dtypes(nb::module_& m) {
              return nb::isinstance<DtypeObject>(other) &&
                     nb::cast<DtypeObject&>(other).dtype == d.dtype;
            })
-      .def("__reduce__", [](const DtypeObject& d) {
-        const char* name = d.dtype == Dtype::bool_ ? "bool_" : name_of(d.dtype).data();
-        nb::object core = nb::module_::import_("rill.core");
-        return nb::make_tuple(nb::module_::import_("builtins").attr("getattr"),
-                              nb::make_tuple(core, name));
-      });
+      // A string is the name of a global: pickles and copies give the one object of that name.
+      .def("__reduce__", [](const DtypeObject& d) { return attribute_name(d.dtype); });
   for (const DtypeInfo& row : dtype_table) {
     nb::object object = nb::cast(DtypeObject{row.dtype});
     dtype_objects[static_cast<int>(row.dtype)] = object;
-    m.attr(row.dtype == Dtype::bool_ ? "bool_" : row.name.data()) = object;
+    m.attr(attribute_name(row.dtype)) = object;
   }
   bind_categories(m);
   bind_dtype_info(m);

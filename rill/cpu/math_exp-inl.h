@@ -1,5 +1,5 @@
 // exp and its family. Errors in ulp (float and double), measured by tests/cpp/test_simd_math.cpp:
-// Exp 1, Exp2 1, Expm1 1.1, Sinh 1, Cosh 1, Tanh 1, Sigmoid 1; all arguments.
+// Exp 1.1 (1), Exp2 1, Expm1 1.1, Sinh 1, Cosh 1, Tanh 1, Sigmoid 1; all arguments.
 //
 // Method: Cody and Waite's reduction x = n ln 2 + r with fused steps, a polynomial for the tail of
 // exp(r), and one rounding when the result is scaled, so that subnormal results are right too.

@@ -1,6 +1,6 @@
 // log and the inverse hyperbolic functions. Errors in ulp (float and double), measured by
 // tests/cpp/test_simd_math.cpp: Log 1, Log2 1, Log10 1, Log1p 1, Asinh 1.5, Acosh 1.5,
-// Atanh 1; LogAddExp 2 ulp of the larger of |result| and |max(a, b)|. All arguments.
+// Atanh 1; LogAddExp 2.1 ulp of the larger of |result| and |max(a, b)|. All arguments.
 //
 // Method: x = 2^k (1 + f), 1 + f in [sqrt(1/2), sqrt(2)); log(1 + f) = f - f^2 / 2 + tail. The tail
 // is a polynomial in f (float) or the classical series of atanh(f / (2 + f)) (double).

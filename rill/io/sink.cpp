@@ -1,0 +1,78 @@
+#include "rill/io/sink.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "rill/io/source.h"
+
+namespace rill::io {
+
+namespace {
+
+/// The path with symbolic links followed, so that a link stays one.
+std::string resolved(const std::string& path) {
+  std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr), &std::free);
+  return real ? std::string(real.get()) : path;
+}
+
+std::string partial_name(const std::string& path) {
+  static std::atomic<uint64_t> count{0};
+  return fmt::format("{}.{}-{}.partial", path, ::getpid(), count.fetch_add(1));
+}
+
+}  // namespace
+
+FileSink::FileSink(std::string path) : path_(resolved(path)) {
+  struct stat status {};
+  bool exists = ::stat(path_.c_str(), &status) == 0;
+  mode_t mode = exists ? status.st_mode & 0777 : 0666;
+  require<std::runtime_error>(!exists || ::access(path_.c_str(), W_OK) == 0,
+                              "[save] Failed to open {}: {}", printable(path),
+                              std::strerror(errno));
+  if (!exists || S_ISREG(status.st_mode)) {
+    partial_ = partial_name(path_);
+    fd_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd_ < 0) partial_.clear();  // a folder that takes no new files, a name at its limit
+  }
+  if (fd_ < 0) fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+  require<std::runtime_error>(fd_ >= 0, "[save] Failed to open {}: {}", printable(path),
+                              std::strerror(errno));
+}
+
+FileSink::~FileSink() {
+  if (fd_ >= 0) ::close(fd_);
+  if (fd_ >= 0 && !partial_.empty()) ::unlink(partial_.c_str());
+}
+
+void FileSink::write(const void* data, size_t bytes) {
+  const auto* next = static_cast<const char*>(data);
+  while (bytes > 0) {
+    ssize_t written = ::write(fd_, next, bytes);
+    if (written < 0 && errno == EINTR) continue;
+    require<std::runtime_error>(written >= 0, "[save] cannot write {}: {}", printable(path_),
+                                std::strerror(errno));
+    next += written;
+    bytes -= static_cast<size_t>(written);
+  }
+}
+
+void FileSink::commit() {
+  int closed = ::close(fd_);
+  fd_ = -1;
+  bool done = closed == 0;
+  if (!partial_.empty()) {
+    done = done && ::rename(partial_.c_str(), path_.c_str()) == 0;
+    if (!done) ::unlink(partial_.c_str());
+  }
+  require<std::runtime_error>(done, "[save] cannot write {}: {}", printable(path_),
+                              std::strerror(errno));
+}
+
+}  // namespace rill::io
