@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -29,6 +30,7 @@
 #include <utility>
 #include <vector>
 
+#include "rill/cpu/fft_roots.h"
 #include "rill/cpu/gemm_scratch.h"
 #include "rill/cpu/targets.h"
 
@@ -69,10 +71,15 @@ std::shared_ptr<const Plan> FindPlan(int64_t n) {
     size_t bytes = 0;
   };
   static Store& store = *new Store;  // threads may end after the statics
+  static thread_local std::pair<int64_t, std::shared_ptr<const Plan>> last;
+  if (last.first == n) return last.second;
   {
     std::lock_guard lock(store.mutex);
     auto found = store.plans.find(n);
-    if (found != store.plans.end()) return found->second;
+    if (found != store.plans.end()) {
+      last = *found;
+      return found->second;
+    }
   }
   auto plan = std::make_shared<const Plan>(static_cast<size_t>(n), true);
   std::lock_guard lock(store.mutex);
@@ -82,6 +89,7 @@ std::shared_ptr<const Plan> FindPlan(int64_t n) {
     store.bytes = 0;
   }
   if (bytes <= most_bytes && store.plans.emplace(n, plan).second) store.bytes += bytes;
+  last = {n, plan};
   return plan;
 }
 
@@ -111,37 +119,52 @@ bool SideBySide(const P* starts, int count, int full, int64_t item) {
   return true;
 }
 
+/// Element i of every lane of x, from consecutive complex numbers and to them.
+template <class T>
+void Spread(const T* from, int64_t i, T* x) {
+  const hn::CappedTag<T, lanes<T>> d;
+  for (int lane = 0; lane < lanes<T>; lane += static_cast<int>(hn::Lanes(d))) {
+    hn::Vec<decltype(d)> re;
+    hn::Vec<decltype(d)> im;
+    hn::LoadInterleaved2(d, from + 2 * lane, re, im);
+    hn::StoreU(re, d, At(x, i, lane));
+    hn::StoreU(im, d, At(x, i, lanes<T> + lane));
+  }
+}
+template <class T>
+void Gather(const T* x, int64_t i, T* to) {
+  const hn::CappedTag<T, lanes<T>> d;
+  for (int lane = 0; lane < lanes<T>; lane += static_cast<int>(hn::Lanes(d))) {
+    hn::StoreInterleaved2(hn::LoadU(d, At(x, i, lane)), hn::LoadU(d, At(x, i, lanes<T> + lane)), d,
+                          to + 2 * lane);
+  }
+}
+
+/// Points that go together between lines and lanes: each line of the cache is used up at once.
+constexpr int64_t tile = 8;
+
 /// Complex numbers of type T into the lanes of x. Lanes without a line repeat the first.
 template <class T>
 void LoadComplex(const Lines& lines, int64_t n, T* x) {
-  const hn::CappedTag<T, lanes<T>> d;
-  if (SideBySide(lines.src, lines.count, lanes<T>, 2 * sizeof(T)) &&
-      static_cast<int>(hn::Lanes(d)) == lanes<T>) {
-    for (int64_t i = 0; i < n; ++i) {
-      hn::Vec<decltype(d)> re, im;
-      hn::LoadInterleaved2(d, Pointer<T>(lines.src[0], i, lines.src_step), re, im);
-      hn::StoreU(re, d, At(x, i, 0));
-      hn::StoreU(im, d, At(x, i, lanes<T>));
-    }
+  if (SideBySide(lines.src, lines.count, lanes<T>, 2 * sizeof(T))) {
+    for (int64_t i = 0; i < n; ++i) Spread(Pointer<T>(lines.src[0], i, lines.src_step), i, x);
     return;
   }
-  constexpr int64_t tile = 8;
+  alignas(64) T block[tile * 2 * lanes<T>];
   for (int64_t begin = 0; begin < n; begin += tile) {
-    int64_t end = std::min(n, begin + tile);
+    int64_t count = std::min(tile, n - begin);
     for (int lane = 0; lane < lanes<T>; ++lane) {
-      const char* src = lines.src[lane < lines.count ? lane : 0];
-      for (int64_t i = begin; i < end; ++i) {
-        const T* from = Pointer<T>(src, i, lines.src_step);
-        *At(x, i, lane) = from[0];
-        *At(x, i, lanes<T> + lane) = from[1];
+      const char* src = lines.src[lane < lines.count ? lane : 0] + begin * lines.src_step;
+      for (int64_t i = 0; i < count; ++i) {
+        std::memcpy(block + 2 * (i * lanes<T> + lane), src + i * lines.src_step, 2 * sizeof(T));
       }
     }
+    for (int64_t i = 0; i < count; ++i) Spread(block + i * 2 * lanes<T>, begin + i, x);
   }
 }
 
 template <class T>
 void LoadReal(const Lines& lines, int64_t n, T* x) {
-  constexpr int64_t tile = 16;
   for (int64_t begin = 0; begin < n; begin += tile) {
     int64_t end = std::min(n, begin + tile);
     for (int lane = 0; lane < lanes<T>; ++lane) {
@@ -156,14 +179,16 @@ void LoadReal(const Lines& lines, int64_t n, T* x) {
 /// Half a spectrum into the order that DUCC's real transforms use: r0, r1, i1, r2, i2, ...
 template <class T>
 void LoadHalf(const Lines& lines, int64_t n, T* x) {
-  for (int lane = 0; lane < lanes<T>; ++lane) {
-    const char* src = lines.src[lane < lines.count ? lane : 0];
-    T* to = x + lane;
-    to[0] = *Pointer<float>(src, 0, lines.src_step);
-    for (int64_t i = 1; 2 * i <= n; ++i) {
-      const float* from = Pointer<float>(src, i, lines.src_step);
-      to[(2 * i - 1) * lanes<T>] = from[0];
-      if (2 * i < n) to[2 * i * lanes<T>] = from[1];
+  for (int64_t begin = 0; 2 * begin <= n; begin += tile) {
+    int64_t end = std::min(n / 2 + 1, begin + tile);
+    for (int lane = 0; lane < lanes<T>; ++lane) {
+      const char* src = lines.src[lane < lines.count ? lane : 0];
+      T* to = x + lane;
+      for (int64_t i = begin; i < end; ++i) {
+        const float* from = Pointer<float>(src, i, lines.src_step);
+        to[std::max<int64_t>(0, 2 * i - 1) * lanes<T>] = from[0];
+        if (i > 0 && 2 * i < n) to[2 * i * lanes<T>] = from[1];
+      }
     }
   }
 }
@@ -172,24 +197,21 @@ void LoadHalf(const Lines& lines, int64_t n, T* x) {
 template <class T>
 void StoreComplex(const Lines& lines, int64_t n, const T* x) {
   if constexpr (std::is_same_v<T, float>) {
-    const hn::CappedTag<T, lanes<T>> d;
-    if (SideBySide(lines.dst, lines.count, lanes<T>, 2 * sizeof(T)) &&
-        static_cast<int>(hn::Lanes(d)) == lanes<T>) {
-      for (int64_t i = 0; i < n; ++i) {
-        hn::StoreInterleaved2(hn::LoadU(d, At(x, i, 0)), hn::LoadU(d, At(x, i, lanes<T>)), d,
-                              Pointer<T>(lines.dst[0], i, lines.dst_step));
-      }
+    if (SideBySide(lines.dst, lines.count, lanes<T>, 2 * sizeof(T))) {
+      for (int64_t i = 0; i < n; ++i) Gather(x, i, Pointer<T>(lines.dst[0], i, lines.dst_step));
       return;
     }
   }
-  constexpr int64_t tile = 8;
+  alignas(64) T block[tile * 2 * lanes<T>];
   for (int64_t begin = 0; begin < n; begin += tile) {
-    int64_t end = std::min(n, begin + tile);
+    int64_t count = std::min(tile, n - begin);
+    for (int64_t i = 0; i < count; ++i) Gather(x, begin + i, block + i * 2 * lanes<T>);
     for (int lane = 0; lane < lines.count; ++lane) {
-      for (int64_t i = begin; i < end; ++i) {
-        float* to = Pointer<float>(lines.dst[lane], i, lines.dst_step);
-        to[0] = static_cast<float>(*At(x, i, lane));
-        to[1] = static_cast<float>(*At(x, i, lanes<T> + lane));
+      char* dst = lines.dst[lane] + begin * lines.dst_step;
+      for (int64_t i = 0; i < count; ++i) {
+        const T* from = block + 2 * (i * lanes<T> + lane);
+        const float pair[] = {static_cast<float>(from[0]), static_cast<float>(from[1])};
+        std::memcpy(dst + i * lines.dst_step, pair, sizeof(pair));
       }
     }
   }
@@ -199,27 +221,29 @@ void StoreComplex(const Lines& lines, int64_t n, const T* x) {
 template <class T>
 void StoreSpectrum(const Job& job, const Lines& lines, const T* x) {
   T sign = job.inverse ? T(-1) : T(1);
-  for (int lane = 0; lane < lines.count; ++lane) {
-    const T* from = x + lane;
-    char* dst = lines.dst[lane];
-    auto put = [&](int64_t i, T re, T im) {
-      float* to = Pointer<float>(dst, i, lines.dst_step);
-      to[0] = static_cast<float>(re);
-      to[1] = static_cast<float>(im);
-    };
-    put(0, from[0], 0);
-    for (int64_t i = 1; 2 * i <= job.n; ++i) {
-      T re = from[(2 * i - 1) * lanes<T>];
-      T im = 2 * i < job.n ? sign * from[2 * i * lanes<T>] : T(0);
-      put(i, re, im);
-      if (job.kind == FftKind::full) put(job.n - i, re, 2 * i < job.n ? -im : im);
+  for (int64_t begin = 0; 2 * begin <= job.n; begin += tile) {
+    int64_t end = std::min(job.n / 2 + 1, begin + tile);
+    for (int lane = 0; lane < lines.count; ++lane) {
+      const T* from = x + lane;
+      char* dst = lines.dst[lane];
+      auto put = [&](int64_t i, T re, T im) {
+        float* to = Pointer<float>(dst, i, lines.dst_step);
+        to[0] = static_cast<float>(re);
+        to[1] = static_cast<float>(im);
+      };
+      for (int64_t i = begin; i < end; ++i) {
+        bool alone = i == 0 || 2 * i == job.n;  // a real frequency
+        T re = from[std::max<int64_t>(0, 2 * i - 1) * lanes<T>];
+        T im = alone ? T(0) : sign * from[2 * i * lanes<T>];
+        put(i, re, im);
+        if (job.kind == FftKind::full && !alone) put(job.n - i, re, -im);
+      }
     }
   }
 }
 
 template <class T>
 void StoreReal(const Lines& lines, int64_t n, const T* x) {
-  constexpr int64_t tile = 16;
   for (int64_t begin = 0; begin < n; begin += tile) {
     int64_t end = std::min(n, begin + tile);
     for (int lane = 0; lane < lines.count; ++lane) {
@@ -263,33 +287,6 @@ void Transform(const Job& job, const Lines& lines) {
   else TransformReal<float>(job, lines);
 }
 
-/// exp(+-2 pi i k / n) for 0 <= k < n, as products of two table entries.
-class Roots {
- public:
-  Roots(int64_t n, bool inverse) {
-    while ((int64_t{1} << (2 * shift_)) < n) ++shift_;
-    int64_t size = int64_t{1} << shift_;
-    double turn = (inverse ? 2 : -2) * std::numbers::pi / static_cast<double>(n);
-    auto root = [&](int64_t k) {
-      double angle = turn * static_cast<double>(k);
-      return std::complex<double>(std::cos(angle), std::sin(angle));
-    };
-    for (int64_t k = 0; k < size; ++k) fine_.push_back(root(k));
-    for (int64_t k = 0; k * size < n; ++k) coarse_.push_back(root(k * size));
-  }
-
-  std::complex<double> operator[](int64_t k) const {
-    const auto& a = coarse_[static_cast<size_t>(k >> shift_)];
-    const auto& b = fine_[static_cast<size_t>(k & ((int64_t{1} << shift_) - 1))];
-    return {a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real()};
-  }
-  size_t footprint() const { return 16 * (fine_.size() + coarse_.size()); }
-
- private:
-  int shift_ = 0;
-  std::vector<std::complex<double>> fine_, coarse_;
-};
-
 struct Forward : Roots {
   Forward(size_t n, bool) : Roots(static_cast<int64_t>(n), false) {}
 };
@@ -326,14 +323,14 @@ void Turn(const Roots& roots, int64_t n, int64_t first, int64_t rows, ComplexVec
 /// The lanes of x to consecutive numbers, one lane after the other `stride` numbers apart.
 template <class T>
 void StoreLanes(const T* x, int64_t n, int count, int64_t stride, T* dst) {
-  constexpr int64_t tile = 64 / (2 * sizeof(T));
+  alignas(64) T block[tile * 2 * lanes<T>];
   for (int64_t begin = 0; begin < n; begin += tile) {
-    int64_t end = std::min(n, begin + tile);
+    int64_t points = std::min(tile, n - begin);
+    for (int64_t i = 0; i < points; ++i) Gather(x, begin + i, block + i * 2 * lanes<T>);
     for (int lane = 0; lane < count; ++lane) {
-      T* to = dst + 2 * lane * stride;
-      for (int64_t i = begin; i < end; ++i) {
-        to[2 * i] = *At(x, i, lane);
-        to[2 * i + 1] = *At(x, i, lanes<T> + lane);
+      T* to = dst + 2 * (lane * stride + begin);
+      for (int64_t i = 0; i < points; ++i) {
+        std::memcpy(to + 2 * i, block + 2 * (i * lanes<T> + lane), 2 * sizeof(T));
       }
     }
   }

@@ -78,7 +78,7 @@ struct simd_select {
 
 }  // namespace DUCC0_NAMESPACE
 
-#include "ducc0/fft/fft1d_impl.h"
+#include <ducc0/fft/fft1d_impl.h>
 
 // DUCC's parallel loops, run by the calling thread: we split the work above it.
 namespace DUCC0_NAMESPACE {

@@ -1,8 +1,7 @@
 // Fourier transforms: which lines go together, and how a long one is divided.
-#include <cmath>
-
 #include "rill/cpu/backend.h"
 #include "rill/cpu/fft_kernels.h"
+#include "rill/cpu/fft_split.h"
 #include "rill/cpu/kernels.h"
 #include "rill/ops/fft.h"
 #include "rill/runtime/parallel.h"
@@ -15,9 +14,8 @@ using fft_kernels::Job;
 using fft_kernels::Kernels;
 using fft_kernels::Lines;
 using fft_kernels::Precision;
-using fft_kernels::Split;
 
-constexpr int64_t chunk_points = 1 << 15;   // worth a task of their own
+constexpr int64_t fft_chunk = 1 << 15;      // worth a task of their own
 constexpr int64_t least_split = 1 << 10;    // points of a line that is divided
 constexpr int64_t most_together = 1 << 13;  // points of lines that share vectors: they stay cached
 
@@ -31,13 +29,6 @@ Operand operand_of(const Output& array) {
   if (array.row_major) result.strides = row_major_strides(array.shape);
   for (int64_t& stride : result.strides) stride *= size_of(array.dtype);
   return result;
-}
-
-/// The divisor of n nearest to its square root from below; 1 of a prime.
-int64_t middle_divisor(int64_t n) {
-  auto divisor = static_cast<int64_t>(std::sqrt(static_cast<double>(n)));
-  while (n % divisor != 0) --divisor;
-  return divisor;
 }
 
 /// The lines of an array along one axis, row-major by its other axes.
@@ -59,18 +50,29 @@ class AllLines {
     lines.count = n;
     lines.src_step = src_step();
     lines.dst_step = dst_step();
+    Shape place(shape_.size(), 0);
+    const char* src = src_.data;
+    char* dst = dst_.data;
+    int64_t index = begin;
+    for (int i = shape_.ssize() - 1; i >= 0; --i) {
+      if (i == axis_) continue;
+      place[i] = index % shape_[i];
+      index /= shape_[i];
+      src += place[i] * src_.strides[i];
+      dst += place[i] * dst_.strides[i];
+    }
     for (int lane = 0; lane < n; ++lane) {
-      int64_t index = begin + lane;
-      const char* src = src_.data;
-      char* dst = dst_.data;
-      for (int i = shape_.ssize() - 1; i >= 0; --i) {
-        if (i == axis_) continue;
-        src += index % shape_[i] * src_.strides[i];
-        dst += index % shape_[i] * dst_.strides[i];
-        index /= shape_[i];
-      }
       lines.src[lane] = src;
       lines.dst[lane] = dst;
+      for (int i = shape_.ssize() - 1; i >= 0; --i) {
+        if (i == axis_) continue;
+        src += src_.strides[i];
+        dst += dst_.strides[i];
+        if (++place[i] < shape_[i]) break;
+        src -= shape_[i] * src_.strides[i];
+        dst -= shape_[i] * dst_.strides[i];
+        place[i] = 0;
+      }
     }
     return lines;
   }
@@ -83,24 +85,19 @@ class AllLines {
   int64_t count_ = 1;
 };
 
-void transform_split(const Job& job, int64_t rows, const Lines& line) {
-  const Kernels& kernels = fft_kernels::kernels();
-  bool wide = job.precision == Precision::wide;
-  const int lanes = kernels.lanes[wide];
-  Ref<Buffer> between = Buffer::allocate(static_cast<size_t>(job.n) * (wide ? 16 : 8));
-  Split split{job,           rows,        job.n / rows,  line.src[0],
-              line.src_step, line.dst[0], line.dst_step, between->data()};
-  auto in_groups = [&](int64_t count, int64_t length, auto&& run) {
-    int64_t groups = (count - 1) / lanes + 1;
-    int64_t grain = std::max<int64_t>(1, chunk_points / (length * lanes));
-    parallel_for(groups, grain, [&](int64_t begin, int64_t end) {
-      run(begin * lanes, std::min(count, end * lanes));
-    });
-  };
-  in_groups(split.columns, rows,
-            [&](int64_t begin, int64_t end) { kernels.columns(split, begin, end); });
-  in_groups(rows, split.columns,
-            [&](int64_t begin, int64_t end) { kernels.rows(split, begin, end); });
+/// Whether a line of `points` complex numbers is divided, and in how many rows; 0 if not.
+int64_t rows_of_split(int64_t points, int lanes) {
+  if (points < least_split) return 0;
+  int64_t rows = middle_divisor(points);
+  return rows >= lanes ? rows : 0;
+}
+
+/// The rows of a transform's lines, if they are divided. Lines of real numbers are taken as pairs.
+int64_t rows_of_lines(const Job& job, const AllLines& all, int lanes) {
+  if (job.kind == FftKind::complex) return rows_of_split(job.n, lanes);
+  int64_t step = job.kind == FftKind::real ? all.dst_step() : all.src_step();
+  bool pairs = job.precision == Precision::single && step == sizeof(float) && job.n % 2 == 0;
+  return pairs ? rows_of_split(job.n / 2, lanes) : 0;
 }
 
 /// How the work is cut depends on the shape only, and so do the bits of the result.
@@ -108,15 +105,17 @@ void transform_lines(const Job& job, const AllLines& all) {
   const Kernels& kernels = fft_kernels::kernels();
   const int lanes = kernels.lanes[job.precision == Precision::wide];
   bool few = 2 * all.count() < lanes;
-  if (job.kind == FftKind::complex && job.n >= least_split && (few || job.n > most_together)) {
-    int64_t rows = middle_divisor(job.n);
-    if (rows >= lanes) {
-      for (int64_t i = 0; i < all.count(); ++i) transform_split(job, rows, all.group(i, 1));
-      return;
+  if (few || job.n > most_together) {
+    int64_t rows = rows_of_lines(job, all, lanes);
+    bool chirp = job.kind == FftKind::complex && job.n > most_together && job.n <= INT32_MAX;
+    for (int64_t i = 0; (rows > 0 || chirp) && i < all.count(); ++i) {
+      if (rows > 0) fft_split(job, rows, all.group(i, 1));
+      else fft_chirp(job, all.group(i, 1));
     }
+    if (rows > 0 || chirp) return;
   }
   int64_t groups = (all.count() - 1) / lanes + 1;
-  int64_t grain = std::max<int64_t>(1, chunk_points / (job.n * lanes));
+  int64_t grain = std::max<int64_t>(1, fft_chunk / (job.n * lanes));
   parallel_for(groups, grain, [&](int64_t begin, int64_t end) {
     for (int64_t group = begin; group < end; ++group) {
       int64_t first = group * lanes;

@@ -1,4 +1,4 @@
-"""Convolutions against a sum over the kernel written out, and against the peer where it is there."""
+"""Convolutions against a sum over the kernel written out."""
 
 import itertools
 
@@ -63,31 +63,43 @@ def check(x, w, name="float32", tolerance=None, **kwargs):
 CASES = [
     # (spatial, kernel, in, out, options)
     ((9,), (3,), 4, 6, {}),
-    ((9,), (3,), 4, 6, dict(stride=2, padding=2, kernel_dilation=2)),
+    ((9,), (3,), 4, 6, {"stride": 2, "padding": 2, "kernel_dilation": 2}),
     ((64,), (1,), 16, 16, {}),
     ((9,), (9,), 1, 1, {}),
-    ((9,), (4,), 3, 2, dict(padding=([1], [4]))),
-    ((9,), (4,), 3, 2, dict(padding=([-1], [3]))),
-    ((9,), (4,), 3, 2, dict(padding=(-2))),
-    ((9,), (3,), 4, 6, dict(groups=2)),
-    ((9,), (3,), 8, 8, dict(groups=8, padding=1)),
-    ((9,), (3,), 4, 6, dict(flip=True, padding=1)),
+    ((9,), (4,), 3, 2, {"padding": ([1], [4])}),
+    ((9,), (4,), 3, 2, {"padding": ([-1], [3])}),
+    ((9,), (4,), 3, 2, {"padding": (-2)}),
+    ((9,), (3,), 4, 6, {"groups": 2}),
+    ((9,), (3,), 8, 8, {"groups": 8, "padding": 1}),
+    ((9,), (3,), 4, 6, {"flip": True, "padding": 1}),
     ((7, 8), (3, 2), 4, 6, {}),
-    ((7, 8), (3, 3), 16, 32, dict(padding=1, stride=2)),
-    ((12, 5), (3, 3), 6, 8, dict(padding=([1, 0], [2, 1]), stride=(1, 2), kernel_dilation=(3, 1))),
-    ((7, 8), (2, 3), 6, 9, dict(groups=3, flip=True)),
-    ((7, 8), (3, 3), 24, 24, dict(groups=24, padding=1)),
+    ((7, 8), (3, 3), 16, 32, {"padding": 1, "stride": 2}),
+    (
+        (12, 5),
+        (3, 3),
+        6,
+        8,
+        {"padding": ([1, 0], [2, 1]), "stride": (1, 2), "kernel_dilation": (3, 1)},
+    ),
+    ((7, 8), (2, 3), 6, 9, {"groups": 3, "flip": True}),
+    ((7, 8), (3, 3), 24, 24, {"groups": 24, "padding": 1}),
     ((5, 6, 4), (2, 3, 2), 3, 5, {}),
-    ((5, 6, 4), (3, 3, 3), 16, 16, dict(padding=1, stride=(2, 1, 2))),
-    ((5, 6, 4), (1, 2, 2), 4, 6, dict(groups=2, kernel_dilation=(1, 2, 1))),
-    ((6,), (3,), 2, 3, dict(input_dilation=2)),
-    ((6,), (3,), 2, 3, dict(input_dilation=3, padding=4, stride=2)),
-    ((6,), (2,), 2, 3, dict(input_dilation=3, kernel_dilation=3, padding=1)),
-    ((6,), (4,), 2, 4, dict(input_dilation=4, kernel_dilation=6, padding=([9], [8]), groups=2)),
-    ((6,), (3,), 2, 3, dict(input_dilation=2, padding=([-3], [1]))),
-    ((1,), (1,), 2, 3, dict(input_dilation=5, padding=3)),
-    ((4, 5), (3, 2), 2, 3, dict(input_dilation=(2, 3), padding=2, flip=True)),
-    ((3, 4, 2), (2, 2, 2), 2, 3, dict(input_dilation=(1, 2, 3), padding=1)),
+    ((5, 6, 4), (3, 3, 3), 16, 16, {"padding": 1, "stride": (2, 1, 2)}),
+    ((5, 6, 4), (1, 2, 2), 4, 6, {"groups": 2, "kernel_dilation": (1, 2, 1)}),
+    ((6,), (3,), 2, 3, {"input_dilation": 2}),
+    ((6,), (3,), 2, 3, {"input_dilation": 3, "padding": 4, "stride": 2}),
+    ((6,), (2,), 2, 3, {"input_dilation": 3, "kernel_dilation": 3, "padding": 1}),
+    (
+        (6,),
+        (4,),
+        2,
+        4,
+        {"input_dilation": 4, "kernel_dilation": 6, "padding": ([9], [8]), "groups": 2},
+    ),
+    ((6,), (3,), 2, 3, {"input_dilation": 2, "padding": ([-3], [1])}),
+    ((1,), (1,), 2, 3, {"input_dilation": 5, "padding": 3}),
+    ((4, 5), (3, 2), 2, 3, {"input_dilation": (2, 3), "padding": 2, "flip": True}),
+    ((3, 4, 2), (2, 2, 2), 2, 3, {"input_dilation": (1, 2, 3), "padding": 1}),
 ]
 
 
@@ -116,7 +128,7 @@ def test_mixed_dtypes_promote():
 def test_many_rows_are_divided():
     x = values("float32", (1, 60, 40, 32), (-1, 1))
     w = values("float32", (64, 3, 3, 32), (-1, 1), seed=1)
-    for options in (dict(padding=1), dict(stride=2), dict(padding=5, kernel_dilation=4)):
+    for options in ({"padding": 1}, {"stride": 2}, {"padding": 5, "kernel_dilation": 4}):
         check(x, w, **options)
     check(values("float32", (2, 40, 8), (-1, 1)), values("float32", (4, 3, 8), seed=1), padding=30)
 
@@ -212,14 +224,14 @@ def test_errors(expression, error):
 
 def options_of_gradients():
     return [
-        ((7,), (3,), 4, 6, dict(padding=1, groups=2)),
-        ((9,), (3,), 2, 3, dict(stride=3, kernel_dilation=2, padding=([2], [1]))),
-        ((8,), (2,), 2, 3, dict(stride=3)),
-        ((6, 5), (3, 2), 3, 4, dict(stride=(2, 1), padding=1)),
-        ((4, 3), (2, 3), 4, 4, dict(groups=4, padding=2, flip=True)),
-        ((5,), (3,), 2, 3, dict(input_dilation=2, padding=2, stride=2)),
-        ((5,), (3,), 2, 3, dict(padding=([-1], [2]))),
-        ((3, 4, 3), (2, 2, 2), 2, 2, dict(stride=(1, 2, 1), padding=1)),
+        ((7,), (3,), 4, 6, {"padding": 1, "groups": 2}),
+        ((9,), (3,), 2, 3, {"stride": 3, "kernel_dilation": 2, "padding": ([2], [1])}),
+        ((8,), (2,), 2, 3, {"stride": 3}),
+        ((6, 5), (3, 2), 3, 4, {"stride": (2, 1), "padding": 1}),
+        ((4, 3), (2, 3), 4, 4, {"groups": 4, "padding": 2, "flip": True}),
+        ((5,), (3,), 2, 3, {"input_dilation": 2, "padding": 2, "stride": 2}),
+        ((5,), (3,), 2, 3, {"padding": ([-1], [2])}),
+        ((3, 4, 3), (2, 2, 2), 2, 2, {"stride": (1, 2, 1), "padding": 1}),
     ]
 
 
@@ -234,7 +246,7 @@ def test_gradients(spatial, kernel, ins, outs, options):
         mx.array(x), mx.array(w)
     )
     rng = np.random.default_rng(3)
-    for direction in range(3):
+    for _direction in range(3):
         dx, dw = rng.normal(size=x.shape), rng.normal(size=w.shape)
         expected = (reference(dx, w, **options) * c).sum()
         assert abs((to_numpy(gx) * dx).sum() - expected) < 1e-3

@@ -35,7 +35,7 @@ def test_sizes(name):
 
 
 @pytest.mark.parametrize("name", LINES)
-@pytest.mark.parametrize("n", [10007, 65536, 2**15 * 3, 20160, 40000, 65537 * 2])
+@pytest.mark.parametrize("n", [10007, 65536, 2**15 * 3, 20160, 40000, 65537 * 2, 300001])
 def test_long_lines(name, n):
     check(name, operand(name, (n,)))
     check(name, operand(name, (n // 8, 2)), axis=0)
