@@ -53,7 +53,7 @@ array([0.848528, 1.13137], dtype=float32))");
       R"((x - mean(x)) / sqrt(var(x) + eps) * weight + bias, over the last axis.
 
 Half types are computed in float32 and rounded once. The result has the promoted type of the
-operands.
+operands; without a weight that of x.
 
 Args:
     x: Floats of at least one dimension.

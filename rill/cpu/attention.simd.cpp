@@ -241,6 +241,20 @@ HWY_ATTR void AttendBackImpl(const BackwardBlock& x, const BlockMask& mask) {
   }
 }
 
+HWY_ATTR void MarkHiddenImpl(const char* seen, int64_t count, float* out) {
+  const Wide d;
+  const hn::Rebind<uint8_t, Wide> bytes;
+  const hn::Rebind<int32_t, Wide> whole;
+  const auto* from = reinterpret_cast<const uint8_t*>(seen);
+  int64_t i = 0;
+  for (; i + half <= count; i += half) {
+    const auto value = hn::PromoteTo(whole, hn::LoadU(bytes, from + i));
+    const auto zero = hn::BitCast(d, hn::VecFromMask(whole, hn::Eq(value, hn::Zero(whole))));
+    hn::StoreU(hn::And(zero, hn::Set(d, 1.0f)), d, out + i);
+  }
+  for (; i < count; ++i) out[i] = from[i] != 0 ? 0.0f : 1.0f;
+}
+
 Panels PanelsImpl() { return {register_rows, width}; }
 
 }  // namespace
@@ -251,10 +265,15 @@ HWY_AFTER_NAMESPACE();
 namespace rill::attention_kernels {
 
 HWY_EXPORT(PanelsImpl);
+HWY_EXPORT(MarkHiddenImpl);
 HWY_EXPORT(AttendImpl);
 HWY_EXPORT(AttendBackImpl);
 
 Panels panels() { return HWY_DYNAMIC_DISPATCH(PanelsImpl)(); }
+
+void mark_hidden(const char* seen, int64_t count, float* out) {
+  HWY_DYNAMIC_DISPATCH(MarkHiddenImpl)(seen, count, out);
+}
 
 void attend(const Panel& panel, const KeyBlock& keys, const BlockMask& mask) {
   HWY_DYNAMIC_DISPATCH(AttendImpl)(panel, keys, mask);

@@ -31,6 +31,9 @@ struct Panel {
   float* scores;  // room for the scores of a block
 };
 
+/// out[i] = seen[i] ? 0 : 1 for bytes: a row of a tile with `select`.
+void mark_hidden(const char* seen, int64_t count, float* out);
+
 struct KeyBlock {
   int64_t count;
   int64_t depth;

@@ -73,7 +73,9 @@ attention_kernels::BlockMask RowPanel::mask(int64_t start, int64_t keys, float* 
                                             float* room) const {
   switch (problem.kind) {
     case AttentionMask::none: return {};
-    case AttentionMask::boolean: pack_boolean_mask(start, keys, tile); return {tile, true, nullptr};
+    case AttentionMask::boolean:
+      pack_boolean_mask(start, keys, tile, room);
+      return {tile, true, nullptr};
     case AttentionMask::additive: pack_mask(start, keys, tile, room); return {tile, false, nullptr};
     case AttentionMask::causal: break;
   }
@@ -98,16 +100,20 @@ void RowPanel::pack_mask(int64_t start, int64_t keys, float* tile, float* room) 
   });
 }
 
-void RowPanel::pack_boolean_mask(int64_t start, int64_t keys, float* tile) const {
+void RowPanel::pack_boolean_mask(int64_t start, int64_t keys, float* tile, float* room) const {
   const HeadTensor& x = problem.mask;
-  if (count < width) std::fill_n(tile, keys * width, 0.0f);
   each_run([&](int64_t head, int64_t query, int64_t lane, int64_t n) {
     for (int64_t i = 0; i < n; ++i) {
       const char* from = x.at(batch(), head, query + i) + start * x.strides[3];
-      float* to = tile + lane + i;
-      for (int64_t p = 0; p < keys; ++p) to[p * width] = from[p * x.strides[3]] ? 0.0f : 1.0f;
+      float* row = room + (lane + i) * keys;
+      if (x.strides[3] == 1) {
+        attention_kernels::mark_hidden(from, keys, row);
+      } else {
+        for (int64_t p = 0; p < keys; ++p) row[p] = from[p * x.strides[3]] ? 0.0f : 1.0f;
+      }
     }
   });
+  gemm_kernel::pack({room, Dtype::float32, keys, 1}, count, keys, width, tile);
 }
 
 }  // namespace rill

@@ -83,7 +83,7 @@ struct RowPanel {
     }
   }
   void pack_mask(int64_t start, int64_t keys, float* tile, float* room) const;
-  void pack_boolean_mask(int64_t start, int64_t keys, float* tile) const;
+  void pack_boolean_mask(int64_t start, int64_t keys, float* tile, float* room) const;
 };
 
 }  // namespace rill

@@ -29,11 +29,12 @@ Array norm(std::string_view operation, const Array& x, const std::optional<Array
   Stream stream = to_stream(s);
   require(x.ndim() >= 1, "[{}] x must have at least 1 dimension but has none", operation);
   Dtype dtype = x.dtype();
-  for (const auto& given : {weight, bias}) {
-    if (given) dtype = promote(dtype, given->dtype());
-  }
+  if (weight) dtype = promote(dtype, weight->dtype());
+  if (weight && bias) dtype = promote(dtype, bias->dtype());
   require(is_floating(x.dtype()) && is_floating(dtype), "[{}] expected floats, got {}", operation,
           name_of(is_floating(x.dtype()) ? dtype : x.dtype()));
+  require(!bias || !is_complex(bias->dtype()), "[{}] expected real numbers, got a bias of {}",
+          operation, name_of(Dtype::complex64));
   Inputs operands{astype(x, dtype, stream)};
   if (weight) {
     require_per_feature(operation, "weight", *weight, x);

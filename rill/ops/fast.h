@@ -51,7 +51,8 @@ namespace fast {
 /// x / sqrt(mean(x^2) + eps) * weight over the last axis.
 Array rms_norm(const Array& x, const std::optional<Array>& weight, double eps,
                StreamOrDevice s = {});
-/// (x - mean) / sqrt(variance + eps) * weight + bias over the last axis.
+/// (x - mean) / sqrt(variance + eps) * weight + bias over the last axis. The result has the
+/// promoted type of the operands; without a weight that of x, as in MLX.
 Array layer_norm(const Array& x, const std::optional<Array>& weight,
                  const std::optional<Array>& bias, double eps, StreamOrDevice s = {});
 
