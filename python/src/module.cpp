@@ -5,7 +5,7 @@
 
 NB_MODULE(core, m) {
   using namespace rill::python;
-  // Functions that grad() returns may live until the interpreter has gone; that is no leak of ours.
+  // What the user's modules hold may live until the interpreter has gone; that is no leak of ours.
   nb::set_leak_warnings(std::getenv("RILL_LEAK_WARNINGS") != nullptr);
   m.doc() = "Lazy arrays on streams: the names and behaviour of mlx.core.";
   nb::register_exception_translator([](const std::exception_ptr& error, void*) {

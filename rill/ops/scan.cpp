@@ -1,10 +1,11 @@
 #include "rill/ops/scan.h"
 
+#include <limits>
+
 #include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
-#include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
 
 namespace rill {
@@ -28,46 +29,87 @@ Array sources(const ScanAttrs& attrs, const Array& x) {
   return cummax(where(reached, places, Array(int64_t{0})), attrs.axis);
 }
 
-/// An exclusive scan is the inclusive one moved by a place; this moves its cotangent back, or its
-/// tangent forth.
-Array moved(const Array& g, int axis, bool forwards) {
-  int64_t extent = g.shape()[axis];
-  if (extent == 0) return g;
-  Shape start(g.ndim(), 0);
-  Shape size = g.shape();
-  Shape low(g.ndim(), 0);
-  Shape high(g.ndim(), 0);
-  start[axis] = forwards ? 0 : 1;
-  size[axis] = extent - 1;
-  (forwards ? low : high)[axis] = 1;
-  return pad(slice(g, start, Shape(g.ndim(), 1), size), low, high, Array(0.0, g.dtype()));
+/// x without the last, or the first, `count` places, and as many of `fill` at the other end.
+Array shifted(const Array& x, int axis, int64_t count, bool forwards, double fill = 0) {
+  Shape start(x.ndim(), 0);
+  Shape size = x.shape();
+  Shape low(x.ndim(), 0);
+  Shape high(x.ndim(), 0);
+  count = std::min(count, x.shape(axis));
+  start[axis] = forwards ? 0 : count;
+  size[axis] -= count;
+  (forwards ? low : high)[axis] = count;
+  return pad(slice(x, start, Shape(x.ndim(), 1), size), low, high, Array(fill, x.dtype()));
 }
 
 Array extremum_vjp(const ScanAttrs& attrs, const Array& x, Array g) {
-  if (!attrs.inclusive) g = moved(g, attrs.axis, attrs.reverse);
+  if (!attrs.inclusive) g = shifted(g, attrs.axis, 1, attrs.reverse);
   return scatter_along_axis(ScatterMode::add, zeros_like(x), sources(attrs, x), g, attrs.axis);
 }
 
 Array extremum_jvp(const ScanAttrs& attrs, const Array& x, const Array& t) {
   Array running = take_along_axis(t, sources(attrs, x), attrs.axis);
-  return attrs.inclusive ? running : moved(running, attrs.axis, !attrs.reverse);
+  return attrs.inclusive ? running : shifted(running, attrs.axis, 1, !attrs.reverse);
+}
+
+/// y with y_i = b_i + a_i y_(i - 1) along an axis (y_(i + 1) if `reverse`), and 0 before the first.
+/// By doubling: no division, so it is exact at zeros and keeps its derivatives of any order.
+Array linear_recurrence(Array a, Array b, int axis, bool reverse) {
+  for (int64_t step = 1; step < b.shape(axis); step *= 2) {
+    b = b + a * shifted(b, axis, step, !reverse);
+    if (2 * step < b.shape(axis)) a = a * shifted(a, axis, step, !reverse);
+  }
+  return b;
+}
+
+constexpr double lowest = -std::numeric_limits<double>::infinity();
+
+/// exp(a - b), where exp(-inf) is 0 whatever b is.
+Array ratio(const Array& a, const Array& b) {
+  return where(equal(a, Array(lowest, a.dtype())), Array(0.0, a.dtype()), exp(a - b));
+}
+
+/// What the derivatives of products and of sums of exponentials have in common. The tangent of the
+/// inclusive scan is t_i = weight_i x'_i + factor_i t_(i - 1); the cotangent of element i is
+/// weight_i s_i with s_i = g_i + factor_(i + 1) s_(i + 1).
+struct Recurrence {
+  Array weight;
+  Array factor;  // of the place before, at the place to which it leads
+};
+
+Recurrence recurrence_of(const ScanAttrs& attrs, const Array& x, const Array& out) {
+  if (attrs.kind == ScanKind::prod) {
+    return {scan(ScanKind::prod, x, attrs.axis, attrs.reverse, false), x};
+  }
+  Array all = attrs.inclusive ? out : scan(attrs.kind, x, attrs.axis, attrs.reverse);
+  Array before = shifted(all, attrs.axis, 1, !attrs.reverse, lowest);
+  return {ratio(x, all), ratio(before, all)};
+}
+
+Array recurrent_vjp(const ScanAttrs& attrs, const Array& x, const Array& out, Array g) {
+  if (x.shape(attrs.axis) == 0) return g;
+  if (!attrs.inclusive) g = shifted(g, attrs.axis, 1, attrs.reverse);
+  Recurrence r = recurrence_of(attrs, x, out);
+  Array next = shifted(conjugate(r.factor), attrs.axis, 1, attrs.reverse);
+  return conjugate(r.weight) * linear_recurrence(next, g, attrs.axis, !attrs.reverse);
+}
+
+Array recurrent_jvp(const ScanAttrs& attrs, const Array& x, const Array& out, const Array& t) {
+  if (x.shape(attrs.axis) == 0) return t;
+  Recurrence r = recurrence_of(attrs, x, out);
+  Array total = linear_recurrence(r.factor, r.weight * t, attrs.axis, attrs.reverse);
+  return attrs.inclusive ? total : shifted(total, attrs.axis, 1, !attrs.reverse);
 }
 
 /// The cotangent of element i gathers those of all outputs that element i went into.
 Arrays scan_vjp(const VjpArgs& args) {
   const auto& attrs = args.attrs.as<ScanAttrs>();
   const Array& x = args.inputs[0];
-  const Array& out = args.outputs[0];
   const Array& g = args.cotangents[0];
   switch (attrs.kind) {
     case ScanKind::sum: return {again(attrs, ScanKind::sum, g, !attrs.reverse)};
     case ScanKind::prod:
-      return {again(attrs, ScanKind::sum, g * conjugate(out), !attrs.reverse) / conjugate(x)};
-    case ScanKind::logaddexp: {
-      Array high = stop_gradient(max(x, Axes{attrs.axis}, true));
-      Array ratio = g * exp(high - out);
-      return {again(attrs, ScanKind::sum, ratio, !attrs.reverse) * exp(x - high)};
-    }
+    case ScanKind::logaddexp: return {recurrent_vjp(attrs, x, args.outputs[0], g)};
     default: return {extremum_vjp(attrs, x, g)};
   }
 }
@@ -75,15 +117,11 @@ Arrays scan_vjp(const VjpArgs& args) {
 Arrays scan_jvp(const JvpArgs& args) {
   const auto& attrs = args.attrs.as<ScanAttrs>();
   const Array& x = args.inputs[0];
-  const Array& out = args.outputs[0];
   const Array& t = args.tangents[0];
   switch (attrs.kind) {
     case ScanKind::sum: return {again(attrs, ScanKind::sum, t, attrs.reverse)};
-    case ScanKind::prod: return {again(attrs, ScanKind::sum, t / x, attrs.reverse) * out};
-    case ScanKind::logaddexp: {
-      Array high = stop_gradient(max(x, Axes{attrs.axis}, true));
-      return {again(attrs, ScanKind::sum, t * exp(x - high), attrs.reverse) * exp(high - out)};
-    }
+    case ScanKind::prod:
+    case ScanKind::logaddexp: return {recurrent_jvp(attrs, x, args.outputs[0], t)};
     default: return {extremum_jvp(attrs, x, t)};
   }
 }

@@ -89,6 +89,10 @@ EXPRESSIONS = [
     "mx.cumprod(x, 1)",
     "mx.cummax(x, 1)",
     "mx.logcumsumexp(x, 1)",
+    "mx.logcumsumexp(x * 300, 1) / 300",
+    "mx.logcumsumexp(x, 0, reverse=True, inclusive=False)[:-1]",
+    "mx.cumprod(x, 0, reverse=True, inclusive=False)",
+    "mx.cumprod(x * mx.array([1.0, 0, 1, 0]), 1)",
     "mx.trace(x)",
     "mx.sort(x, 0)",
     "mx.partition(x, 1, 1)",
@@ -224,6 +228,8 @@ SECOND = [
     "x @ x.T",
     "mx.prod(x, 1)",
     "mx.cumsum(x * x, 1)",
+    "mx.cumprod(x, 1)",
+    "mx.logcumsumexp(x, 1)",
 ]
 
 
@@ -235,6 +241,20 @@ def test_second_derivatives(expression):
         return mx.grad(lambda z: mx.sum(value(expression, x=z) ** 2))(x)
 
     check_gradient(gradient, [point])
+
+
+@rill_only
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_running_products_with_zeros(reverse, inclusive):
+    point = host((0.5, 2), 1)
+    point[0, 1] = point[1, :2] = point[2, 3] = 0
+
+    def products(x):
+        return mx.cumprod(x, 1, reverse=reverse, inclusive=inclusive)
+
+    check_gradient(products, [point])
+    check_gradient(lambda x: mx.grad(lambda z: mx.sum(mx.sin(products(z))))(x), [point])
 
 
 @pytest.mark.parametrize(

@@ -225,3 +225,104 @@ def test_random_shapes(data):
         x, weights = points[0], directions(f(*points[0]), name)
         along = directions(x, name, 1)
         check_directional(f, x, along, weights, inner(mx.vjp(f, x, weights)[1], along))
+
+
+@pytest.mark.parametrize("name", BATCHED)
+def test_no_operation_is_applied_one_by_one(name):
+    op = operation(name)
+    steps = []
+    for size in (2, 5):
+        batch = stacked([op.point(0)] * size)
+        mx.eval(batch)
+        result = mx.vmap(op)(*batch)
+        with mx.trace() as seen:
+            mx.eval(result)
+        steps.append(len(seen.records))
+    assert steps[0] == steps[1], f"{name} needs a rule for vmap"
+
+
+def drawn_arrays(data, shapes, name="float64"):
+    """For each shape: the whole batch, or one that all share; and the axes that say so."""
+    size, rng = data.draw(st.integers(1, 3)), np.random.default_rng(3)
+    batched = [data.draw(st.booleans()) for _ in shapes]
+    batched[0] |= not any(batched)
+    arrays = [
+        mx.array(rng.uniform(0, 2, (size, *shape) if own else shape), mx.float64)
+        for shape, own in zip(shapes, batched)
+    ]
+    return arrays, [0 if own else None for own in batched], size
+
+
+def check_batch(f, arrays, axes, size):
+    each = [f(*[x if axis is None else x[i] for x, axis in zip(arrays, axes)]) for i in range(size)]
+    assert_close([mx.vmap(f, in_axes=tuple(axes))(*arrays)], [mx.stack(each)])
+
+
+SIZE = st.integers(0, 3)
+
+
+@given(st.data())
+def test_random_products(data):
+    m, k, n = (data.draw(SIZE) for _ in range(3))
+    lead = data.draw(st.lists(SIZE, max_size=2))
+    left, right = (
+        [size if data.draw(st.booleans()) else 1 for size in lead[data.draw(SIZE) :]]
+        for _ in range(2)
+    )
+    shapes = [(*left, m, k), (*right, k, n)]
+    if data.draw(st.booleans()):
+        shapes = [(k,) if data.draw(st.booleans()) else shapes[0], (k,)]
+    functions = [lambda a, b: a @ b]
+    if m and k and n:
+        functions.append(lambda a, b: mx.addmm(b[..., :1, :1] if b.ndim > 1 else b[0], a, b))
+    for f in functions:
+        check_batch(f, *drawn_arrays(data, shapes))
+
+
+@given(st.data())
+def test_random_systems(data):
+    n, k = data.draw(st.integers(1, 3)), data.draw(SIZE)
+    lead = data.draw(st.lists(SIZE, max_size=1))
+    right = (n,) if data.draw(st.booleans()) else (*lead, n, k)
+    upper = data.draw(st.booleans())
+    arrays, axes, size = drawn_arrays(data, [(*lead, n, n), right])
+    for solve in (mx.linalg.solve, lambda a, b: mx.linalg.solve_triangular(a, b, upper=upper)):
+        check_batch(lambda a, b, s=solve: s(a + 5 * mx.eye(n), b), arrays, axes, size)
+
+
+READS = [
+    lambda x, y, i, j: x[i],
+    lambda x, y, i, j: x[:, i],
+    lambda x, y, i, j: x[i, :, j],
+    lambda x, y, i, j: x[i, j[..., None], 1:],
+    lambda x, y, i, j: mx.take(x, i, axis=1),
+    lambda x, y, i, j: mx.take_along_axis(
+        x, mx.broadcast_to(i.reshape(-1, 1, 1), (i.size, 3, 3)), 0
+    ),
+]
+WRITES = [
+    lambda x, y, i, j: x.at[i].add(y),
+    lambda x, y, i, j: x.at[:, i, j].multiply(y[0, 0]),
+    lambda x, y, i, j: x.at[i, j].maximum(y[0]),
+    lambda x, y, i, j: x.at[i, 1:].subtract(y[0, 1:]),
+    lambda x, y, i, j: mx.put_along_axis(x, i.reshape(-1, 1, 1)[:1], y[:1, :1, :1], 0),
+]
+
+
+@given(st.data())
+def test_random_reads_and_writes(data):
+    f = data.draw(st.sampled_from(READS + WRITES))
+    (x, y), axes, size = drawn_arrays(data, [(3, 3, 3), (3, 3, 3)])
+    shape = data.draw(st.lists(st.integers(1, 3), max_size=2))
+    if f in WRITES:
+        shape = [3]  # as many as there are updates
+    for _ in range(2):
+        shared = data.draw(st.booleans())
+        axes.append(None if shared else 0)
+    places = [
+        mx.array(
+            np.random.default_rng(5).integers(-3, 3, shape if axis is None else (size, *shape))
+        )
+        for axis in axes[2:]
+    ]
+    check_batch(f, [x, y, *places], axes, size)

@@ -1,6 +1,9 @@
 """vmap: what it is given and gives back, its rules against one application after the other."""
 
 import gc
+import os
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -249,3 +252,21 @@ def test_a_transformed_function_shows_what_it_wraps():
     assert mx.vmap(f).__wrapped__ is f and "vmap of <function" in repr(mx.vmap(f))
     with pytest.raises(TypeError):
         type(mx.grad(f))()
+
+
+@rill_only
+def test_nothing_is_left_at_exit():
+    program = """
+import rill.core as mx
+class Model: pass
+model = Model()
+def loss(x, model=model): return (x * model.scale).sum()
+model.scale, model.step, model.many = mx.array(2.0), mx.grad(loss), mx.vmap(mx.grad(loss))
+model.many(mx.ones((2, 3)))
+"""
+    path = os.pathsep.join(p for p in sys.path if p)
+    environment = {**os.environ, "PYTHONPATH": path, "RILL_LEAK_WARNINGS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
