@@ -24,7 +24,7 @@ from compare_api import NAMES, POSITIONAL, REST, signatures_of
 
 PATIENCE = 20  # seconds, for one call
 MEMORY = 6 << 30  # bytes of address space of the child
-ALLOWED = (ValueError, TypeError, IndexError, MemoryError, OverflowError, StopIteration)
+ALLOWED = (ValueError, TypeError, IndexError, MemoryError, OverflowError, BufferError)
 # What an exception of ours never says: the names of C++ types that nobody caught.
 LEAKED = re.compile(r"std::|bad_cast|bad_variant|basic_string|vector::|Unable to convert")
 
@@ -36,7 +36,7 @@ mx.arange(6).reshape(2, 3).T | mx.arange(10)[::-2] | mx.array([True, False, True
 mx.array([255, 0, 7], mx.uint8) | mx.array([-128, 127], mx.int8) | mx.array([2**63], mx.uint64)
 mx.array([-2**63, 2**63 - 1], mx.int64) | mx.array([1e300, 1e-300], mx.float64) | mx.array([1 + 2j])
 mx.ones((2, 3), mx.bfloat16) | mx.ones((4,), mx.float16) | mx.ones((1,) * 9) | mx.zeros((2,) * 11)
-mx.broadcast_to(mx.array(1.0), (1 << 20,)) | mx.array([0, 5, -7]) | mx.array([[0, 1], [9, -9]])
+mx.broadcast_to(mx.array(1.0), (1 << 10,)) | mx.array([0, 5, -7]) | mx.array([[0, 1], [9, -9]])
 mx.array([0, 1], mx.uint32) | mx.random.key(3) | mx.ones((2, 2, 2), mx.complex64) | mx.array([[]])
 mx.array(float('nan')) | mx.ones((5, 4, 3, 2))
 mx.array([1.0])[mx.array([7])] | mx.full((3, 3), nan) | mx.array([1, 2, 3], mx.int16)[1:]
@@ -262,7 +262,7 @@ def total(value):
     """The loss of what a call returned: the sum of its arrays."""
     if isinstance(value, (list, tuple)):
         return sum(map(total, value))
-    if not hasattr(value, "sum"):
+    if not hasattr(value, "nbytes"):
         raise TypeError("no array")
     if value.size > 1 << 24:
         raise ValueError("too large to wait for")

@@ -79,6 +79,11 @@ bool read_buffer(nb::handle object, Block& block) {
     return false;
   }
   const Py_buffer& view = block.view;
+  // What NumPy gives for the bytes of a datetime64 scalar: nothing that describes its elements.
+  if (view.ndim > 0 && (view.shape == nullptr || view.strides == nullptr)) {
+    PyBuffer_Release(&block.view);
+    return false;
+  }
   block.data = static_cast<const char*>(view.buf);
   block.size = static_cast<int>(view.itemsize);
   for (int i = 0; i < view.ndim; ++i) {

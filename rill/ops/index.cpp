@@ -26,6 +26,7 @@ Arrays gather_vjp(const VjpArgs& args) {
   return result;
 }
 Arrays gather_jvp(const JvpArgs& args) {
+  if (!args.tangents[0]) return {Array()};  // only indices vary
   const auto& attrs = args.attrs.as<GatherAttrs>();
   return {gather(args.tangents[0], operands_from(args.inputs, 1), attrs.axes, attrs.sizes)};
 }
@@ -128,6 +129,7 @@ Arrays scatter_along_axis_jvp(const JvpArgs& args) {
                           args.outputs[0])};
 }
 Arrays take_along_axis_jvp(const JvpArgs& args) {
+  if (!args.tangents[0]) return {Array()};
   return {take_along_axis(args.tangents[0], args.inputs[1], args.attrs.as<AlongAxisAttrs>().axis)};
 }
 
