@@ -43,19 +43,24 @@ set(RILL_DOWNLOADS "${PROJECT_SOURCE_DIR}/.cache/downloads" CACHE PATH "Where do
 if(RILL_DUCC)
   set(ducc_dir ${RILL_DUCC})
 else()
-  set(ducc_file ducc0-0.42.0.tar.gz)
+  set(ducc_version 0.42.0)
   set(ducc_hash 4e11c59b53a43355b053aebb2a62ee16eebeed026575f7d216cf09d437ce52ef)
-  set(ducc_url https://files.pythonhosted.org/packages/d0/28/e2b293b1744a63dd61465fdefe1b15d1d9bdbf6ff72fca4cb2f629084a14)
-  set(ducc_dir ${RILL_DOWNLOADS}/ducc0-0.42.0)
+  set(ducc_dir ${RILL_DOWNLOADS}/ducc0-${ducc_version})
+  set(ducc_file ${ducc_dir}.tar.gz)
   if(NOT EXISTS ${ducc_dir}/src/ducc0/fft/fft1d_impl.h)
-    file(DOWNLOAD ${ducc_url}/${ducc_file} ${RILL_DOWNLOADS}/${ducc_file}
-         EXPECTED_HASH SHA256=${ducc_hash} STATUS ducc_status TLS_VERIFY ON)
-    list(GET ducc_status 0 ducc_failed)
+    execute_process(
+      COMMAND ${Python_EXECUTABLE} -m pip download --quiet --no-deps --no-binary ducc0
+              --dest ${RILL_DOWNLOADS} ducc0==${ducc_version}
+      RESULT_VARIABLE ducc_failed ERROR_VARIABLE ducc_error)
     if(ducc_failed)
-      message(FATAL_ERROR "${ducc_url}/${ducc_file} could not be fetched: ${ducc_status}. "
-                          "Unpack it elsewhere and name that folder with -DRILL_DUCC=")
+      message(FATAL_ERROR "pip could not fetch the source package ducc0==${ducc_version}: "
+                          "${ducc_error}\nUnpack it elsewhere and name that folder with -DRILL_DUCC=")
     endif()
-    file(ARCHIVE_EXTRACT INPUT ${RILL_DOWNLOADS}/${ducc_file} DESTINATION ${RILL_DOWNLOADS})
+    file(SHA256 ${ducc_file} ducc_found)
+    if(NOT ducc_found STREQUAL ducc_hash)
+      message(FATAL_ERROR "${ducc_file} is not the package that Rill was tested with")
+    endif()
+    file(ARCHIVE_EXTRACT INPUT ${ducc_file} DESTINATION ${RILL_DOWNLOADS})
   endif()
 endif()
 add_library(rill_ducc INTERFACE)

@@ -184,7 +184,7 @@ nb::object CompiledFunction::trace(const Signature& signature, const nb::args& a
   }
   {
     WithoutGil released;
-    entry->compiled = Compiled::of(graph);
+    entry->compiled = Compiled::of(std::move(graph));
   }
   entry->signature = StoredSignature(signature);
   add(entry);

@@ -93,11 +93,11 @@ std::atomic<bool> enabled{std::getenv("RILL_DISABLE_COMPILE") == nullptr};
 
 CallerStreamScope::CallerStreamScope() : scope_(caller_stream(default_device())) {}
 
-Ref<Compiled> Compiled::of(const Captured& graph) {
+Ref<Compiled> Compiled::of(Captured graph) {
   require(!must_be_applied_inline(graph),
           "[compile] the function reads an array of a transformation that is in progress");
-  eval(constants_of(graph));
-  Ref<Compiled> compiled(new Compiled(simplified(graph)));
+  eval(graph.constants());
+  Ref<Compiled> compiled(new Compiled(simplified(std::move(graph))));
   GraphInstance instance = GraphInstance::of(compiled->graph_);
   compiled->outputs_ = std::move(instance.outputs);
   for (uint32_t i = 0; i < instance.layouts.size(); ++i) {
@@ -109,7 +109,7 @@ Ref<Compiled> Compiled::of(const Captured& graph) {
 }
 
 bool Compiled::must_be_applied_inline(const Captured& graph) {
-  return any_followed(constants_of(graph));
+  return any_followed(graph.constants());
 }
 
 Arrays Compiled::apply_inline(const Captured& graph, const Arrays& inputs) {
@@ -209,7 +209,7 @@ ArrayFunction compile(ArrayFunction f) {
       return Captured::of(f, inputs);
     }();
     if (Compiled::must_be_applied_inline(graph)) return Compiled::apply_inline(graph, inputs);
-    Ref<Compiled> compiled = Compiled::of(graph);
+    Ref<Compiled> compiled = Compiled::of(std::move(graph));
     {
       std::lock_guard lock(cache->mutex);
       cache->entries[key] = compiled;

@@ -31,7 +31,8 @@ class Compiled : public RefCounted {
  public:
   /// Evaluates the constants of the graph, simplifies and plans it. Throws std::invalid_argument
   /// if the graph reads something that a transformation in progress follows.
-  static Ref<Compiled> of(const Captured& graph);
+  /// The graph is taken over: nobody else may use its nodes.
+  static Ref<Compiled> of(Captured graph);
 
   /// Whether the graph reads, besides its placeholders, what a transformation in progress follows
   /// or what has no value: it has to be applied by Captured::apply, and only now.

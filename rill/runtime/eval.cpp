@@ -189,9 +189,9 @@ std::exception_ptr with_name(const std::exception_ptr& error, const Step& step) 
   }
 }
 
-Plan make_plan(const Arrays& outputs) {
+Plan plan_of_traced(const Arrays& outputs) {
   std::lock_guard lock(scheduling_lock());
-  return Plan::of(outputs);
+  return Plan::of(outputs, true);
 }
 
 void run_step(Stream stream, Step& step) {

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "rill/graph/node_map.h"
 #include "rill/runtime/backend.h"
 #include "rill/runtime/trace.h"
 
@@ -10,14 +11,15 @@ namespace rill {
 
 namespace {
 
-const OpInfo argument_op{.name = "argument"};
-
-/// Stands for an array that a call will give: planned as if it were computed.
-Array argument_like(const Array& placeholder) {
-  Array argument = make_array(argument_op, placeholder.node().stream, placeholder.dtype(),
-                              placeholder.shape(), {});
-  argument.node().set_state(NodeState::done);
-  return argument;
+/// A node that computes the same; its inputs are those of its step.
+Node* stored_copy(const Node& node) {
+  auto* copy = new Node(node.op, node.stream, {}, node.attrs);
+  std::vector<Output> outputs;
+  for (uint32_t i = 0; i < node.output_count(); ++i) {
+    outputs.emplace_back(node.output(i).dtype, node.output(i).shape);
+  }
+  copy->set_outputs(std::move(outputs));
+  return copy;
 }
 
 void hand_over(Output& from, Output& to) {
@@ -71,8 +73,9 @@ void Frame::run(std::span<Array> inputs, Node& node) {
 /// Makes the frames of all tasks of a plan: first where each value lives, then who reads it last.
 class FrameBuilder {
  public:
-  FrameBuilder(Plan plan, const Arrays& arguments) : plan_(std::move(plan)) {
-    for (uint32_t i = 0; i < arguments.size(); ++i) arguments_[&arguments[i].node()] = i;
+  FrameBuilder(Plan plan, const Arrays& placeholders) : plan_(std::move(plan)) {
+    for (uint32_t i = 0; i < placeholders.size(); ++i)
+      arguments_.emplace(&placeholders[i].node(), i);
     instance_.layouts.resize(plan_.tasks.size());
     for (uint32_t t = 0; t < plan_.tasks.size(); ++t) {
       instance_.frames.push_back(std::make_unique<Frame>());
@@ -98,6 +101,7 @@ class FrameBuilder {
     uint32_t task;
     uint32_t step;
     uint32_t result;
+    Node* copy;
   };
   struct Key {
     const Node* node;
@@ -123,13 +127,13 @@ class FrameBuilder {
 
   Plan plan_;
   GraphInstance instance_;
-  std::unordered_map<const Node*, uint32_t> arguments_;
-  std::unordered_map<const Node*, Place> places_;
+  NodeMap<uint32_t> arguments_;
+  NodeMap<Place> places_;                 // of traced nodes
   std::vector<Arrays> exports_;           // by task
   std::vector<ByArray<uint32_t>> given_;  // by task: the slot of an array from outside
 };
 
-/// The nodes lose their inputs, as when they are scheduled: what is inside a program dies.
+/// What is stored gets nodes of its own; what is inside a program needs none.
 void FrameBuilder::take_steps(uint32_t task) {
   SegmentLayout& layout = instance_.layouts[task];
   layout.stream = plan_.tasks[task].stream;
@@ -139,8 +143,10 @@ void FrameBuilder::take_steps(uint32_t task) {
   for (uint32_t s = 0; s < steps.size(); ++s) {
     layout.cost += steps[s].cost;
     for (uint32_t r = 0; r < steps[s].results.size(); ++r) {
-      Node& node = steps[s].results[r].node();
-      places_[&node] = {task, s, r};
+      const Node& traced = steps[s].results[r].node();
+      Node* copy = stored_copy(traced);
+      places_.emplace(&traced, {task, s, r, copy});
+      steps[s].results[r] = Array::adopt(copy);
     }
     frame.steps_.push_back({std::move(steps[s]), {}, {}});
   }
@@ -159,12 +165,11 @@ uint32_t FrameBuilder::export_of(const Array& array, uint32_t task) {
 
 /// `position`: of an output of the graph, for a constant.
 Source FrameBuilder::source_of(const Array& array, uint32_t position) {
-  auto argument = arguments_.find(&array.node());
-  if (argument != arguments_.end()) return {Source::Kind::argument, 0, argument->second};
-  auto place = places_.find(&array.node());
-  if (place == places_.end()) return {Source::Kind::constant, 0, position};
-  uint32_t task = place->second.task;
-  return {Source::Kind::segment, task, export_of(array, task)};
+  if (const uint32_t* argument = arguments_.find(&array.node()))
+    return {Source::Kind::argument, 0, *argument};
+  const Place* place = places_.find(&array.node());
+  if (place == nullptr) return {Source::Kind::constant, 0, position};
+  return {Source::Kind::segment, place->task, export_of(array, place->task)};
 }
 
 uint32_t FrameBuilder::given_slot(uint32_t task, const Source& source) {
@@ -181,8 +186,8 @@ void FrameBuilder::find_operands(uint32_t task) {
   for (Frame::FrameStep& item : instance_.frames[task]->steps_) {
     for (uint32_t i = 0; i < item.step.inputs.size(); ++i) {
       const Array& input = item.step.inputs[i];
-      auto place = places_.find(&input.node());
-      bool local = place != places_.end() && place->second.task == task;
+      const Place* place = places_.find(&input.node());
+      bool local = place != nullptr && place->task == task;
       if (!local) {
         Source source = source_of(input, 0);
         if (source.kind == Source::Kind::constant) continue;
@@ -202,10 +207,10 @@ void FrameBuilder::give_homes(uint32_t task) {
   auto home_of = [&](const Array& array) -> Array* {
     auto given = given_[task].find(key_of(array));
     if (given != given_[task].end()) return &frame.given_[given->second];
-    const Place& place = places_.at(&array.node());
+    const Place& place = *places_.find(&array.node());
     if (array.index() == 0) return &frame.steps_[place.step].step.results[place.result];
     Array*& home = further[key_of(array)];
-    if (home == nullptr) home = &frame.more_.emplace_back(array);
+    if (home == nullptr) home = &frame.more_.emplace_back(Array::of(*place.copy, array.index()));
     return home;
   };
   for (Frame::FrameStep& item : frame.steps_) {
@@ -231,20 +236,18 @@ void FrameBuilder::find_last_uses(uint32_t task) {
     Frame::FrameStep& item = frame.steps_[s];
     for (size_t i = item.operands.size(); i-- > 0;) {
       Frame::Operand& operand = item.operands[i];
-      Array& input = item.step.inputs[operand.position];
       bool& later = read_later[operand.home];
       operand.last = !later;
       if (!later && operand.goes_home) {
-        Output& read = input.node().output(input.index());
+        Output& read = operand.home->node().output(operand.home->index());
         item.released.push_back(&read);
         kept[&read] = true;
       }
       later = true;
-      input = Array();
+      item.step.inputs[operand.position] = Array();  // the traced one
     }
     for (const Array& result : item.step.results) {
       Node& node = result.node();
-      node.inputs.clear();
       for (uint32_t k = 0; k < node.output_count(); ++k) {
         Output& out = node.output(k);
         if (!kept[&out]) item.released.push_back(&out);
@@ -254,12 +257,8 @@ void FrameBuilder::find_last_uses(uint32_t task) {
 }
 
 GraphInstance GraphInstance::of(const Captured& graph) {
-  Arrays arguments;
-  for (const Array& placeholder : graph.placeholders()) {
-    arguments.push_back(argument_like(placeholder));
-  }
-  Arrays outputs = graph.apply(arguments);
-  return FrameBuilder(make_plan(outputs), arguments).build(outputs);
+  FrameBuilder builder(plan_of_traced(graph.outputs()), graph.placeholders());
+  return builder.build(graph.outputs());
 }
 
 }  // namespace rill

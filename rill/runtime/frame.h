@@ -61,7 +61,7 @@ struct SegmentLayout {
   std::vector<Output> exports;  // dtype and shape
 };
 
-/// A graph with nodes of its own, planned: a frame for each task of the plan.
+/// A graph planned, with nodes of its own for what is stored: a frame for each task of the plan.
 struct GraphInstance {
   std::vector<SegmentLayout> layouts;
   std::vector<std::unique_ptr<Frame>> frames;

@@ -42,7 +42,7 @@ struct Walk {
   std::vector<bool> wanted;              // by position: is an output of the eval
   std::vector<uint32_t> lane_of_stream;  // by the index of a stream; may be out of date
 
-  void collect(const Arrays& outputs);
+  void collect(const Arrays& outputs, bool placeholders_are_inputs);
   void fuse();
 
  private:
@@ -51,6 +51,10 @@ struct Walk {
     size_t next_input;
   };
   std::vector<Frame> stack_;
+  bool placeholders_are_inputs_ = false;
+  bool is_input(const Node& node) const {
+    return !node.is_pending() || (placeholders_are_inputs_ && &node.op == &placeholder_op);
+  }
   void visit(Node* node);
   void push(Node* node);
   bool joins(uint32_t position, uint32_t into) const;
@@ -83,20 +87,21 @@ void Walk::visit(Node* root) {
     }
     Node* input = &node->inputs[top.next_input++].node();
     if (input->visit != next_walk) {
-      if (!input->is_pending()) continue;
+      if (is_input(*input)) continue;
       push(input);
     }
     input->uses += 1;
   }
 }
 
-void Walk::collect(const Arrays& outputs) {
+void Walk::collect(const Arrays& outputs, bool placeholders_are_inputs) {
+  placeholders_are_inputs_ = placeholders_are_inputs;
   order.clear();
   stack_.clear();  // an eval that was refused left its own
   ++next_walk;
   for (const Array& output : outputs) {
     Node* node = &output.node();
-    if (node->visit != next_walk && node->is_pending()) visit(node);
+    if (node->visit != next_walk && !is_input(*node)) visit(node);
   }
   wanted.assign(order.size(), false);
   for (const Array& output : outputs) {
@@ -342,9 +347,9 @@ std::string Step::name() const {
   return text;
 }
 
-Plan Plan::of(const Arrays& outputs) {
+Plan Plan::of(const Arrays& outputs, bool placeholders_are_inputs) {
   static thread_local Walk walk;
-  walk.collect(outputs);
+  walk.collect(outputs, placeholders_are_inputs);
   walk.fuse();
   return Builder(walk).build();
 }

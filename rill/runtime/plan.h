@@ -34,13 +34,14 @@ struct Plan {
 
   /// The plan that computes `outputs`; nodes that are done or scheduled are inputs. The caller
   /// holds the scheduling lock. The graph is left as it is.
-  /// Throws std::invalid_argument when an output depends on a placeholder of a transformation.
-  static Plan of(const Arrays& outputs);
+  /// Throws std::invalid_argument when an output depends on a placeholder of a transformation,
+  /// unless placeholders are to be planned as inputs, for a plan that is kept.
+  static Plan of(const Arrays& outputs, bool placeholders_are_inputs = false);
 
   std::string to_string() const;
 };
 
-/// Plan::of for a graph that nobody evaluates meanwhile: takes the scheduling lock.
-Plan make_plan(const Arrays& outputs);
+/// A plan to be kept, in which placeholders are inputs. Takes the scheduling lock.
+Plan plan_of_traced(const Arrays& outputs);
 
 }  // namespace rill

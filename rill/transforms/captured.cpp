@@ -2,6 +2,7 @@
 
 #include <unordered_map>
 
+#include "rill/graph/node_map.h"
 #include "rill/graph/tracing.h"
 
 namespace rill {
@@ -39,39 +40,50 @@ namespace {
 class Search {
  public:
   explicit Search(const Arrays& placeholders) {
-    for (const Array& placeholder : placeholders) depends_.emplace(&placeholder.node(), true);
+    for (const Array& placeholder : placeholders) kinds_.emplace(&placeholder.node(), inside);
   }
 
   void visit(Node* root) {
-    if (!depends_.emplace(root, false).second) return;
+    if (!kinds_.emplace(root, outside).second) return;
     stack_.push_back({root});
     while (!stack_.empty()) {
       Frame& top = stack_.back();
       if (top.next < top.node->inputs.size()) {
         Node* input = &top.node->inputs[top.next++].node();
-        auto [place, fresh] = depends_.emplace(input, false);
+        auto [kind, fresh] = kinds_.emplace(input, outside);
         if (fresh) stack_.push_back({input});
-        else top.depends |= place->second;
+        else top.depends |= *kind == inside;
         continue;
       }
       Frame done = top;
       stack_.pop_back();
       if (!done.depends) continue;
-      depends_[done.node] = true;
+      *kinds_.find(done.node) = inside;
       nodes.push_back(done.node);
+      for (const Array& input : done.node->inputs) note_constant(input);
       if (!stack_.empty()) stack_.back().depends = true;
     }
   }
 
+  /// To be called when all that `array` depends on has been visited.
+  void note_constant(const Array& array) {
+    Kind* kind = kinds_.find(&array.node());
+    if (*kind != outside) return;
+    *kind = constant;
+    constants.push_back(array);
+  }
+
   std::vector<Node*> nodes;
+  Arrays constants;
 
  private:
+  enum Kind : uint8_t { outside, inside, constant };
   struct Frame {
     Node* node;
     size_t next = 0;
     bool depends = false;
   };
-  std::unordered_map<const Node*, bool> depends_;
+  NodeMap<Kind> kinds_;
   std::vector<Frame> stack_;
 };
 
@@ -81,7 +93,9 @@ Captured::Captured(Arrays placeholders, Arrays outputs)
     : placeholders_(std::move(placeholders)), outputs_(std::move(outputs)) {
   Search search(placeholders_);
   for (const Array& output : outputs_) search.visit(&output.node());
+  for (const Array& output : outputs_) search.note_constant(output);
   nodes_ = std::move(search.nodes);
+  constants_ = std::move(search.constants);
 }
 
 Captured Captured::of(const ArrayFunction& f, const Arrays& inputs) {

@@ -28,6 +28,10 @@ class Captured {
   /// The nodes between placeholders and outputs, producers first.
   const std::vector<Node*>& nodes() const { return nodes_; }
 
+  /// The arrays that the nodes (and outputs) use and that depend on no placeholder, one for each
+  /// node that made them.
+  const Arrays& constants() const { return constants_; }
+
   /// The same operations on `inputs`, on the streams that they were given: new, pending nodes.
   /// Throws std::invalid_argument unless number, dtypes and shapes are those of the placeholders.
   Arrays apply(const Arrays& inputs) const;
@@ -36,6 +40,7 @@ class Captured {
   Arrays placeholders_;
   Arrays outputs_;
   std::vector<Node*> nodes_;  // held by outputs_
+  Arrays constants_;
 };
 
 /// `node`'s operation on other inputs, of the same dtypes and shapes, on its stream.

@@ -1,9 +1,11 @@
 #include "rill/transforms/simplify.h"
 
+#include <bit>
 #include <cstring>
+#include <map>
 #include <unordered_map>
-#include <unordered_set>
 
+#include "rill/graph/node_map.h"
 #include "rill/ops/elementwise.h"
 #include "rill/transforms/vjp.h"
 
@@ -14,13 +16,6 @@ namespace {
 size_t hash_of(const Array& array) {
   return detail::mix(std::hash<const void*>{}(&array.node()), array.index());
 }
-struct ArrayHash {
-  size_t operator()(const Array& array) const { return hash_of(array); }
-};
-struct SameArray {
-  bool operator()(const Array& a, const Array& b) const { return a.is(b); }
-};
-using ArraySet = std::unordered_set<Array, ArrayHash, SameArray>;
 
 /// A computed scalar that lies in its node.
 bool is_plain_scalar(const Array& array) {
@@ -59,36 +54,43 @@ const Array* unchanged_operand(const Node& node, const Inputs& inputs) {
   return nullptr;
 }
 
-/// Finds an earlier application of the same operation to the same operands.
+/// Applications seen, by what they apply to what.
 class Applications {
  public:
-  /// The node that stands for this application, or null if it is the first.
-  Node* find(const Node& node, const Inputs& inputs, size_t hash) const {
-    auto [begin, end] = by_hash_.equal_range(hash);
-    for (auto at = begin; at != end; ++at) {
-      if (same(*at->second.first, at->second.second, node, inputs)) return at->second.first;
-    }
-    return nullptr;
-  }
-  void add(Node& node, Inputs inputs, size_t hash) {
-    by_hash_.emplace(hash, std::pair(&node, std::move(inputs)));
-  }
+  explicit Applications(size_t most) : slots_(std::bit_ceil(2 * most + 1)) {}
 
-  static size_t hash(const Node& node, const Inputs& inputs) {
-    size_t seed = detail::mix(std::hash<const void*>{}(&node.op), node.attrs.hash());
-    seed = detail::mix(seed, static_cast<size_t>(node.stream.index));
-    for (const Array& input : inputs) seed = detail::mix(seed, hash_of(input));
-    return seed;
+  /// The first node that does the same as `node`: perhaps itself, which is kept then.
+  Node* first_like(Node* node) {
+    size_t hash = hash_of(*node);
+    size_t place = hash & (slots_.size() - 1);
+    while (slots_[place].node != nullptr) {
+      if (slots_[place].hash == hash && same(*slots_[place].node, *node)) break;
+      place = (place + 1) & (slots_.size() - 1);
+    }
+    if (slots_[place].node == nullptr) slots_[place] = {hash, node};
+    return slots_[place].node;
   }
 
  private:
-  static bool same(const Node& a, const Inputs& a_inputs, const Node& b, const Inputs& b_inputs) {
+  struct Slot {
+    size_t hash = 0;
+    Node* node = nullptr;
+  };
+
+  static size_t hash_of(const Node& node) {
+    size_t seed = detail::mix(std::hash<const void*>{}(&node.op), node.attrs.hash());
+    seed = detail::mix(seed, static_cast<size_t>(node.stream.index));
+    for (const Array& input : node.inputs) seed = detail::mix(seed, rill::hash_of(input));
+    return (seed * 0x9e3779b97f4a7c15) >> 20;
+  }
+
+  static bool same(const Node& a, const Node& b) {
     if (&a.op != &b.op || a.stream != b.stream || a.attrs != b.attrs ||
-        a_inputs.size() != b_inputs.size() || a.output_count() != b.output_count()) {
+        a.inputs.size() != b.inputs.size() || a.output_count() != b.output_count()) {
       return false;
     }
-    for (size_t i = 0; i < a_inputs.size(); ++i) {
-      if (!a_inputs[i].is(b_inputs[i])) return false;
+    for (size_t i = 0; i < a.inputs.size(); ++i) {
+      if (!a.inputs[i].is(b.inputs[i])) return false;
     }
     for (uint32_t i = 0; i < a.output_count(); ++i) {
       if (a.output(i).dtype != b.output(i).dtype || a.output(i).shape != b.output(i).shape)
@@ -97,16 +99,17 @@ class Applications {
     return true;
   }
 
-  // The inputs are kept here too: those of a node may be emptied by the runtime.
-  std::unordered_multimap<size_t, std::pair<Node*, Inputs>> by_hash_;
+  std::vector<Slot> slots_;
 };
 
 class Simplifier {
  public:
-  explicit Simplifier(const Captured& graph) : graph_(graph) {}
+  explicit Simplifier(Captured graph)
+      : graph_(std::move(graph)), applications_(graph_.nodes().size()) {}
 
   Captured run() {
-    for (const Node* node : graph_.nodes()) add(*node);
+    for (Node* node : graph_.nodes()) visit(node);
+    if (replaced_.empty()) return std::move(graph_);
     Arrays outputs;
     for (const Array& output : graph_.outputs()) outputs.push_back(value_of(output));
     return Captured(graph_.placeholders(), std::move(outputs));
@@ -114,70 +117,45 @@ class Simplifier {
 
  private:
   Array value_of(const Array& array) {
-    auto found = values_.find(&array.node());
-    if (found != values_.end()) return found->second[array.index()];
+    if (!replaced_.empty()) {
+      if (const Array* found = replaced_.find(&array.node())) {
+        // Another node stands for all outputs of one; another array for its only output.
+        return array.index() == 0 ? *found : Array::of(found->node(), array.index());
+      }
+    }
     return is_plain_scalar(array) ? shared_scalar(array) : array;
   }
 
   /// Equal scalar constants are one: a fused program then reads one operand, not many.
   Array shared_scalar(const Array& array) {
+    auto size = static_cast<size_t>(size_of(array.dtype()));
     uint64_t bits = 0;
-    std::memcpy(&bits, array.output().data, static_cast<size_t>(size_of(array.dtype())));
-    size_t key = detail::mix(static_cast<size_t>(array.dtype()), std::hash<uint64_t>{}(bits));
-    auto [begin, end] = scalars_.equal_range(key);
-    for (auto at = begin; at != end; ++at) {
-      const Array& other = at->second;
-      if (other.dtype() == array.dtype() &&
-          std::memcmp(other.output().data, array.output().data,
-                      static_cast<size_t>(size_of(array.dtype()))) == 0) {
-        return other;
-      }
-    }
-    scalars_.emplace(key, array);
-    return array;
+    std::memcpy(&bits, array.output().data, size);
+    auto [place, fresh] = scalars_.emplace(std::pair(array.dtype(), bits), array);
+    return place->second;
   }
 
-  void add(const Node& node) {
-    Inputs inputs;
-    for (const Array& input : node.inputs) inputs.push_back(value_of(input));
-    if (const Array* same = unchanged_operand(node, inputs)) {
-      values_[&node] = {*same};
+  void visit(Node* node) {
+    for (Array& input : node->inputs) {
+      if (Array value = value_of(input); !value.is(input)) input = std::move(value);
+    }
+    if (const Array* same = unchanged_operand(*node, node->inputs)) {
+      replaced_.emplace(node, *same);
       return;
     }
-    size_t hash = Applications::hash(node, inputs);
-    if (Node* earlier = applications_.find(node, inputs, hash)) {
-      values_[&node] = outputs_of(*earlier);
-      return;
-    }
-    Arrays outputs = apply_again(node, inputs);
-    applications_.add(outputs[0].node(), std::move(inputs), hash);
-    values_[&node] = std::move(outputs);
+    Node* first = applications_.first_like(node);
+    if (first != node) replaced_.emplace(node, Array::of(*first));
   }
 
-  const Captured& graph_;
-  std::unordered_map<const Node*, Arrays> values_;
-  std::unordered_multimap<size_t, Array> scalars_;
+  Captured graph_;  // keeps the nodes that are replaced until the end
+  NodeMap<Array> replaced_;
+  std::map<std::pair<Dtype, uint64_t>, Array> scalars_;
   Applications applications_;
 };
 
 }  // namespace
 
-Arrays constants_of(const Captured& graph) {
-  std::unordered_set<const Node*> inside(graph.nodes().begin(), graph.nodes().end());
-  for (const Array& placeholder : graph.placeholders()) inside.insert(&placeholder.node());
-  ArraySet seen;
-  Arrays constants;
-  auto add = [&](const Array& array) {
-    if (!inside.contains(&array.node()) && seen.insert(array).second) constants.push_back(array);
-  };
-  for (const Node* node : graph.nodes()) {
-    for (const Array& input : node->inputs) add(input);
-  }
-  for (const Array& output : graph.outputs()) add(output);
-  return constants;
-}
-
-Captured simplified(const Captured& graph) { return Simplifier(graph).run(); }
+Captured simplified(Captured graph) { return Simplifier(std::move(graph)).run(); }
 
 Arrays apply_on(const Captured& graph, const Arrays& inputs, Stream from, Stream to) {
   std::unordered_map<const Node*, Arrays> values;

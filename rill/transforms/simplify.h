@@ -5,14 +5,11 @@
 
 namespace rill {
 
-/// The arrays that a captured graph uses and that depend on none of its placeholders, each once.
-/// Outputs that are such arrays are among them.
-Arrays constants_of(const Captured& graph);
-
 /// The graph without what reaches no output, with equal applications of an operation (on one
 /// stream) merged, and without operations that leave their operand as it is. Constants must be
-/// computed: equal scalars become one. Placeholders and the order of outputs stay.
-Captured simplified(const Captured& graph);
+/// computed: equal scalars become one. Placeholders and the order of outputs stay. The nodes of
+/// `graph` are rewired and used again: nobody else may read it.
+Captured simplified(Captured graph);
 
 /// The graph on other arrays, `from` being replaced by `to` among the streams of its nodes. Dtypes
 /// and shapes must be those of the placeholders.

@@ -137,8 +137,8 @@ TEST(Simplified, MergesEqualOperationsAndDropsIdentities) {
     return Arrays{(exp(x[0]) * 2.0) + (exp(x[0]) * 2.0) * one};
   };
   Captured graph = captured(f, {zeros({2, 2}, Dtype::float32)});
-  eval(constants_of(graph));
-  Captured simple = simplified(graph);
+  eval(graph.constants());
+  Captured simple = simplified(std::move(graph));
   EXPECT_EQ(simple.nodes().size(), 3U);  // exp, multiply, add
 }
 
