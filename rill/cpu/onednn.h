@@ -9,16 +9,28 @@ namespace rill {
 
 /// The functions that we call, found by name.
 struct Dnnl {
-#define RILL_DNNL_FUNCTIONS(X)                                                                  \
-  X(engine_create)                                                                              \
-  X(stream_create)                                                                              \
-  X(memory_desc_init_by_strides) X(memory_desc_init_by_tag) X(memory_desc_get_size)             \
-      X(memory_desc_equal) X(memory_create) X(memory_destroy) X(memory_set_data_handle)         \
-          X(matmul_desc_init) X(dilated_convolution_forward_desc_init) X(primitive_attr_create) \
-              X(primitive_attr_destroy) X(primitive_attr_set_scratchpad_mode)                   \
-                  X(primitive_desc_create) X(primitive_desc_destroy) X(primitive_desc_query_md) \
-                      X(reorder_primitive_desc_create) X(primitive_create) X(primitive_destroy) \
-                          X(primitive_execute)
+#define RILL_DNNL_FUNCTIONS(X)             \
+  X(engine_create)                         \
+  X(stream_create)                         \
+  X(memory_desc_init_by_strides)           \
+  X(memory_desc_init_by_tag)               \
+  X(memory_desc_get_size)                  \
+  X(memory_desc_equal)                     \
+  X(memory_create)                         \
+  X(memory_destroy)                        \
+  X(memory_set_data_handle)                \
+  X(matmul_desc_init)                      \
+  X(dilated_convolution_forward_desc_init) \
+  X(primitive_attr_create)                 \
+  X(primitive_attr_destroy)                \
+  X(primitive_attr_set_scratchpad_mode)    \
+  X(primitive_desc_create)                 \
+  X(primitive_desc_destroy)                \
+  X(primitive_desc_query_md)               \
+  X(reorder_primitive_desc_create)         \
+  X(primitive_create)                      \
+  X(primitive_destroy)                     \
+  X(primitive_execute)
 #define RILL_DNNL(name) decltype(&dnnl_##name) name = nullptr;
   RILL_DNNL_FUNCTIONS(RILL_DNNL)
 #undef RILL_DNNL
