@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -25,6 +26,16 @@ std::string resolved(const std::string& path) {
 std::string partial_name(const std::string& path) {
   static std::atomic<uint64_t> count{0};
   return fmt::format("{}.{}-{}.partial", path, ::getpid(), count.fetch_add(1));
+}
+
+/// Gives a file its name. An old file of that name is exchanged for it and then removed: ext4
+/// writes a file to the disk at once when it is renamed over another, which takes long.
+bool give_name(const std::string& partial, const std::string& path) {
+  if (::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
+    ::unlink(partial.c_str());
+    return true;
+  }
+  return ::rename(partial.c_str(), path.c_str()) == 0;
 }
 
 }  // namespace
@@ -68,7 +79,7 @@ void FileSink::commit() {
   fd_ = -1;
   bool done = closed == 0;
   if (!partial_.empty()) {
-    done = done && ::rename(partial_.c_str(), path_.c_str()) == 0;
+    done = done && give_name(partial_, path_);
     if (!done) ::unlink(partial_.c_str());
   }
   require<std::runtime_error>(done, "[save] cannot write {}: {}", printable(path_),
