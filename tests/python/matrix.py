@@ -17,8 +17,10 @@ SYMMETRIC = {
 SPECTRAL = {*SYMMETRIC, "linalg.eig", "linalg.eigvals", "linalg.svd"}
 # Complex vectors of any phase: their derivatives are compared by the absolute squares.
 ANY_PHASE = {"linalg.eigh", "linalg.svd"}
-# Undefined values; a check by values, which no trace of a function can do.
-NO_VALUES = {"empty", "empty_like"}
+# Undefined values.
+UNDEFINED = {"empty", "empty_like"}
+# The shapes of their results depend on values, which a traced function does not have.
+EVALUATING = {"nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values"}
 
 
 def is_inexact(array):
@@ -127,7 +129,9 @@ def operation(name):
     return Operation(name)
 
 
-NAMES = [name for name in CALLS if find(mx, name) is not None and name not in NO_VALUES]
+NAMES = [
+    name for name in CALLS if find(mx, name) is not None and name not in UNDEFINED | EVALUATING
+]
 BATCHED = [name for name in NAMES if operation(name).arrays]
 SMOOTH = [
     name
