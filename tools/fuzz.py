@@ -139,7 +139,7 @@ HOPES = [(re.compile(pattern + r"$"), pool) for pattern, pool in HOPES]
 # Functions that would change this process, write files, or wait by design.
 LEFT_OUT = re.compile(
     r"(set_(default_\w+|memory_limit|cache_limit|wired_limit|printoptions|stream_name)|trace|load"
-    r"|save\w*|export\w*|import_function|printoptions|start_capture|_\w+|FunctionExporter|bits)$"
+    r"|save\w*|export\w*|import_function|printoptions|start_capture|_\w+|FunctionExporter)$"
 )
 SLOTS = """
 {} + {} | {} - {} | {} * {} | {} / {} | {} // {} | {} % {} | {} ** {} | {} @ {} | {} & {}
