@@ -13,7 +13,7 @@ from sphinx.ext.napoleon import Config, GoogleDocstring
 
 MARK = ".. generated from rill.core by reference.py"
 SIGNATURE = re.compile(r"^(\w+)(\(.*\))( -> .*)?$")
-MODULES = ("", "random", "linalg", "fft", "fast")
+MODULES = ("", "random", "linalg", "fft", "fast", "distributed", "cuda", "metal")
 
 
 def fill(app, name, source):

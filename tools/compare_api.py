@@ -54,14 +54,13 @@ def split_top(text, mark):
 
 def parse(text):
     """The signature of `(a: type = 1, /, *, b) -> type`."""
-    depth = 0
-    for end, letter in enumerate(text):
-        depth += (letter in OPEN) - (letter in CLOSE)
-        if depth == 0:
-            break
-    returns = text[end + 1 :].partition("->")[2].strip() or None
+    depth = end = 0
+    while depth or not end:
+        depth += (text[end] in OPEN) - (text[end] in CLOSE)
+        end += 1
+    returns = text[end:].partition("->")[2].strip() or None
     parameters, kind = [], EITHER
-    for part in split_top(text[1:end], ","):
+    for part in split_top(text[1 : end - 1], ","):
         if part == "/":
             for earlier in parameters:
                 earlier.kind = POSITIONAL
@@ -116,7 +115,8 @@ def signatures_of(value):
             return []
     result = []
     for text, _, defaults in stored:
-        text = re.sub(r"\\(\d+)", lambda m: written(defaults[int(m[1])]), text)
+        for number in reversed(range(len(defaults or ()))):
+            text = text.replace(f"\\{number}", written(defaults[number]))
         text = text.strip().splitlines()[-1]
         result.append(parse(text[text.index("(") :].rstrip(":")))
     return result

@@ -50,6 +50,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, overload
 class DLPackCompatible(Protocol):
     def __dlpack__(self, *, stream: Any = None) -> Any: ...
 
+class _PrintOptionsContext:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *args: object) -> None: ...
+
 scalar: TypeAlias = bool | int | float | complex
 list_or_scalar: TypeAlias = list[Any] | scalar
 StreamOrDevice: TypeAlias = Stream | ThreadLocalStream | Device | DeviceType | None

@@ -76,11 +76,13 @@ void bind_traces(nb::module_& m) {
           },
           "One dict a step, in order of begin; times in seconds on one clock. There after the "
           "block.")
-      .def("__enter__",
-           [](nb::object self) {
-             start_trace();
-             return self;
-           })
+      .def(
+          "__enter__",
+          [](nb::object self) {
+            start_trace();
+            return self;
+          },
+          nb::sig("def __enter__(self) -> TraceContext"))
       .def(
           "__exit__",
           [](TraceContext& self, nb::args) {

@@ -263,7 +263,7 @@ Array softmax(const Array& x, const MaybeAxes& axes, bool /*precise: always accu
   StreamScope scope(to_stream(s));
   Axes chosen = chosen_axes("softmax", axes, x.ndim());
   Array values = astype(x, to_inexact(x.dtype()));
-  if (chosen.empty()) return ones_like(values);
+  if (chosen.empty()) return exp(values - values);  // 1, or nan of nan and infinities
   if (values.size() == 0) return values;
   if (is_complex(values.dtype())) {
     Array powers = exp(values - max(real(values), chosen, true));

@@ -1,7 +1,7 @@
 """One call, made with any module of the API: what test_differential.py and its peer share.
 
-Run as a program it is the peer: it reads pickled requests from stdin and answers each, in the
-process of a Python that has MLX, so that a crash there is an answer, too.
+serve() is the peer: it reads pickled requests from stdin and answers each, in the process of a
+Python that has MLX, so that a crash there is an answer, too.
 """
 
 import pickle
@@ -122,12 +122,7 @@ def read(stream):
 def serve():
     import mlx.core as m
 
-    sys.modules["differential"] = sys.modules["__main__"]  # where the pickled classes are
+    np.seterr(all="ignore")
     replies, sys.stdout = sys.stdout.buffer, sys.stderr
     while (request := read(sys.stdin.buffer)) is not None:
         write(replies, answer(m, request))
-
-
-if __name__ == "__main__":
-    np.seterr(all="ignore")
-    serve()
