@@ -154,9 +154,9 @@ Captured CompiledFunction::capture(const Arrays& inputs, const nb::args& args,
   for (const Array& input : inputs) placeholders.push_back(placeholder_like(input));
   StateBackup outputs;
   StateBackup state;
-  auto restore = [&] {
-    state.restore();
-    outputs.restore();
+  auto restore = [&](bool failed) {
+    state.restore(failed);
+    outputs.restore(failed);
   };
   auto as_it_is = [](nb::handle leaf) { return nb::borrow(leaf); };
   if (!outputs_.is_none()) outputs.visit(outputs_, as_it_is);
@@ -170,10 +170,10 @@ Captured CompiledFunction::capture(const Arrays& inputs, const nb::args& args,
       values.insert(values.end(), written.begin(), written.end());
     }
     require_written(state, inputs, placeholders, values);
-    restore();
+    restore(false);
     return {std::move(placeholders), std::move(values)};
   } catch (...) {
-    restore();
+    restore(true);
     throw;
   }
 }
