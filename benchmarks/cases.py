@@ -322,6 +322,21 @@ def compiled_if_possible(compiler: Callable, run: Callable, function: Callable) 
     return compiled
 
 
+def compiled_hundred(mx, x, a, b):
+    return mx.compile(lambda x, a, b: hundred_operations(mx, x, a, b)), x, a, b
+
+
+def small_products(m, w):
+    y = w
+    for _ in range(50):
+        y = m.tanh(y @ w)
+    return y
+
+
+def compiled_products(mx, w):
+    return mx.compile(lambda w: small_products(mx, w)), w
+
+
 def mlx_gelu_setup(mx, x):
     run = lambda f: mx.eval(f(x[:8]))
     return compiled_if_possible(getattr(mx, "compile", lambda f: f), run, gelu_of(mx.erf)), x
@@ -472,7 +487,16 @@ CASES = (
          numpy_sine_chains, mlx=two_sine_chains, setup={"mlx": streams(2)},
          mark=Mark(against=("two chains of 200 sines of 16k, one stream", 1 / 1.8))),
     Case("gradient of tanh(tanh(x w) w), 8x64, not compiled", "overhead", gradient_inputs,
-         numpy_gradient, mlx=mlx_gradient, torch=torch_gradient, jax=jax_gradient, jit=False),
+         numpy_gradient, mlx=mlx_gradient, torch=torch_gradient, jax=jax_gradient, jit=False,
+         mark=Mark(0.7)),
+    Case("100 operations on 16 elements, compiled", "overhead",
+         lambda rng: (*normal((16,), (16,))(rng), np.full(16, 0.9, np.float32)),
+         lambda x, a, b: hundred_operations(np, x, a, b), mlx=lambda mx, f, *args: f(*args),
+         jax=lambda jnp, x, a, b: hundred_operations(jnp, x, a, b),
+         setup={"mlx": compiled_hundred}, mark=Mark(None, under_ms=0.01)),
+    Case("50 products of 4x4 with tanh, compiled", "overhead", normal((4, 4)),
+         lambda w: small_products(np, w), mlx=lambda mx, f, *args: f(*args),
+         jax=lambda jnp, w: small_products(jnp, w), setup={"mlx": compiled_products}),
 )
 # fmt: on
 

@@ -40,7 +40,8 @@ class CompiledFunction {
       : fun_(std::move(fun)), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
 
   nb::object operator()(const nb::args& args, const nb::kwargs& kwargs) {
-    if (!compile_enabled()) return fun_(*args, **kwargs);
+    if (!compile_enabled()) return fun()(*args, **kwargs);
+    static_cast<void>(fun());  // a finalizer may call it after clear()
     Signature signature;
     signature.add_arguments(args, kwargs);
     if (!inputs_.is_none()) signature.add_state(inputs_);
@@ -53,7 +54,10 @@ class CompiledFunction {
     return finish(*entry, (*entry->compiled)(signature.arrays()));
   }
 
-  const nb::object& fun() const { return fun_; }
+  const nb::object& fun() const {
+    require<std::runtime_error>(fun_.is_valid(), "[compile] the function has been collected");
+    return fun_;
+  }
   int traverse(visitproc visit, void* arg) const;
   void clear();
 
@@ -150,9 +154,9 @@ Captured CompiledFunction::capture(const Arrays& inputs, const nb::args& args,
   for (const Array& input : inputs) placeholders.push_back(placeholder_like(input));
   StateBackup outputs;
   StateBackup state;
-  auto restore = [&] {
-    state.restore();
-    outputs.restore();
+  auto restore = [&](bool failed) {
+    state.restore(failed);
+    outputs.restore(failed);
   };
   auto as_it_is = [](nb::handle leaf) { return nb::borrow(leaf); };
   if (!outputs_.is_none()) outputs.visit(outputs_, as_it_is);
@@ -166,10 +170,10 @@ Captured CompiledFunction::capture(const Arrays& inputs, const nb::args& args,
       values.insert(values.end(), written.begin(), written.end());
     }
     require_written(state, inputs, placeholders, values);
-    restore();
+    restore(false);
     return {std::move(placeholders), std::move(values)};
   } catch (...) {
-    restore();
+    restore(true);
     throw;
   }
 }
@@ -236,7 +240,7 @@ PyType_Slot compiled_slots[] = {
 };
 
 void bind_compiled_function(nb::module_& m) {
-  nb::class_<CompiledFunction>(m, "CompiledFunction", nb::type_slots(compiled_slots),
+  nb::class_<CompiledFunction>(m, "_CompiledFunction", nb::type_slots(compiled_slots),
                                "What compile returns: call it as the function that it was given.")
       .def("__call__", &CompiledFunction::operator(), nb::arg("args"), nb::arg("kwargs"),
            nb::sig("def __call__(self, *args: object, **kwargs: object) -> typing.Any"))
@@ -276,7 +280,10 @@ void bind_compile(nb::module_& m) {
         return new CompiledFunction(fun, std::move(inputs), std::move(outputs));
       },
       nb::arg("fun"), nb::arg("inputs") = nb::none(), nb::arg("outputs") = nb::none(),
-      nb::arg("shapeless") = false, compile_doc);
+      nb::arg("shapeless") = false,
+      nb::sig("def compile(fun: collections.abc.Callable, inputs: object | None = None, outputs: "
+              "object | None = None, shapeless: bool = False) -> collections.abc.Callable"),
+      compile_doc);
   m.def(
       "enable_compile", [] { set_compile_enabled(true); },
       "Lets compiled functions run compiled again.");

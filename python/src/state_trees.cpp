@@ -116,7 +116,7 @@ void StateBackup::visit_slot(nb::handle container, nb::object key, nb::handle ch
                              const std::function<nb::object(nb::handle)>& f, int depth) {
   nb::object before = nb::borrow(child);
   nb::object fresh = visit_child(child, f, depth);
-  if (is_array(before) || is_tuple(before)) {
+  if (is_array(before) || is_tuple(before) || is_list(before) || is_dict(before)) {
     slots_.push_back({nb::borrow(container), std::move(key), before});
     if (!fresh.is(before)) put(slots_.back(), fresh);
   }
@@ -128,7 +128,13 @@ void StateBackup::visit(nb::handle tree, const std::function<nb::object(nb::hand
 
 nb::object StateBackup::current(const Slot& slot) {
   if (is_random_state(slot.container)) return wrap(random::state());
-  PyObject* found = PyObject_GetItem(slot.container.ptr(), slot.key.ptr());
+  PyObject* found = nullptr;
+  if (is_dict(slot.container)) {  // not through __getitem__, which may make what is missing
+    found = PyDict_GetItemWithError(slot.container.ptr(), slot.key.ptr());
+    Py_XINCREF(found);
+  } else {
+    found = PyObject_GetItem(slot.container.ptr(), slot.key.ptr());
+  }
   if (found == nullptr) PyErr_Clear();
   return nb::steal(found);
 }
@@ -141,8 +147,9 @@ void StateBackup::put(const Slot& slot, nb::handle value) {
   }
 }
 
-void StateBackup::restore() const {
+void StateBackup::restore(bool also_removed) const {
   for (size_t i = slots_.size(); i-- > 0;) {
+    if (!also_removed && !current(slots_[i]).is_valid()) continue;
     try {
       put(slots_[i], slots_[i].value);
     } catch (nb::python_error& error) {

@@ -9,14 +9,15 @@ namespace rill::python {
 struct RandomState {};
 inline bool is_random_state(nb::handle object) { return nb::isinstance<RandomState>(object); }
 
-/// What an array of a state tree was before, and where.
+/// What the arrays and containers of a state tree were before, and where.
 class StateBackup {
  public:
-  /// Notes every array of `tree`; puts what `replacement` returns in its place, if that is another
-  /// object. Lists, dicts and mx.random.state are changed in place; a tuple is replaced.
+  /// Notes what stands in `tree`; in the place of every array puts what `replacement` returns, if
+  /// that is another object. Lists, dicts and mx.random.state are changed in place; a tuple is
+  /// replaced.
   void visit(nb::handle tree, const std::function<nb::object(nb::handle)>& replacement);
-  /// Puts every array back.
-  void restore() const;
+  /// Puts every array and container back; those whose place is gone only if asked.
+  void restore(bool also_removed) const;
 
   struct Slot {
     nb::object container;  // a list, a dict, or mx.random.state

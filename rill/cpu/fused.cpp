@@ -199,9 +199,10 @@ bool Runner::shares_layout(const Strides*& strides) const {
 /// Hands the block of an operand that nobody else uses to a result. Only where both are walked in
 /// step, so that an element is read before it is written.
 bool Runner::donate(Output& out) const {
-  if (!linear_) return false;
   for (Array& input : inputs_) {
     Output& operand = input.node().output(input.index());
+    bool in_step = linear_ || (operand.row_major && operand.shape == program_.shape);
+    if (!in_step) continue;
     bool own_elements = operand.size == 1 || !is_uniform(operand);  // not one stretched
     if (!operand.buffer || !own_elements || operand.size != out.size ||
         input.node().use_count() != 1 || operand.buffer->reference_count() != 1 ||

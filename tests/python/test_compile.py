@@ -254,6 +254,23 @@ def test_tuples_in_state():
         assert tuple(a.item() for a in state[0]) == expected
 
 
+def test_containers_that_are_replaced_and_keys_that_go():
+    state = {"sub": {"a": mx.array(1.0)}, "once": mx.array(5.0), "list": [mx.array(1.0)]}
+
+    @partial(mx.compile, inputs=state, outputs=state)
+    def step(x):
+        once = state.pop("once", None)
+        state["sub"] = {"a": state["sub"]["a"] + x, "b": x * 2}
+        state["list"] = [*state["list"][:1], x]
+        return x if once is None else x + once
+
+    for i, expected in enumerate((6.0, 1.0, 1.0)):
+        assert step(mx.array(1.0)).item() == expected
+        assert sorted(state) == ["list", "sub"]
+        assert [a.item() for a in state["sub"].values()] == [i + 2.0, 2.0]
+        assert [a.item() for a in state["list"]] == [1.0, 1.0]
+
+
 @rill_only
 def test_state_that_would_be_lost_is_refused():
     state = {"a": mx.array(1.0)}
@@ -276,7 +293,8 @@ def test_an_error_leaves_the_state_alone():
 
     def f(x):
         state["a"] = state["a"] + x
-        state["b"][0] = x
+        state["b"] = [x, x]
+        state.pop("a")
         mx.random.uniform()
         raise ValueError("mine")
 
