@@ -301,7 +301,7 @@ File from_bytes(std::string_view bytes) {
   file.streams.resize(rest.count(6));
   for (StreamName& stream : file.streams) {
     auto device = rest.number<uint8_t>();
-    expect(device < device_type_count, "a device of type {}", device);
+    expect(device <= static_cast<uint8_t>(DeviceType::gpu), "a device of type {}", device);
     stream.device = static_cast<DeviceType>(device);
     stream.device_index = rest.number<int32_t>();
     stream.is_default = rest.flag();

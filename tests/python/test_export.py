@@ -355,7 +355,7 @@ def mutate(seed, count, file):
             opened.write(head + bytes(body))
         try:
             f = mx.import_function(file)
-        except (RuntimeError, MemoryError):
+        except (RuntimeError, MemoryError, ValueError):  # ValueError: a device that is not here
             continue
         accepted += 1
         try:
