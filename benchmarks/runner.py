@@ -67,7 +67,9 @@ class Worker:
         if self.process:
             return
         BUILD.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        # BLAS chooses its kernels itself: what a shell asks for would slow some of the peers down.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
         if self.framework == "rill":
             paths = [str(ROOT / "python"), environment.get("PYTHONPATH", "")]
             environment["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)

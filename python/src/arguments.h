@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "common.h"
+#include "streams.h"
 
 namespace rill::python {
 
@@ -21,12 +22,41 @@ inline nb::tuple to_tuple(const Shape& shape) {
   return tuple;
 }
 
-inline nb::list array_list(const Arrays& arrays) {
+/// A list, tuple or other iterable of arrays.
+class SequenceArg : public nb::object {
+ public:
+  NB_OBJECT_DEFAULT(SequenceArg, nb::object, "Sequence[array]", any)
+  static bool any(nb::handle) { return true; }
+};
+
+class ArrayList : public nb::list {
+  NB_OBJECT_DEFAULT(ArrayList, nb::list, "list[array]", PyList_Check)
+};
+class ArrayTuple : public nb::tuple {
+  NB_OBJECT_DEFAULT(ArrayTuple, nb::tuple, "tuple[array, ...]", PyTuple_Check)
+};
+
+inline ArrayList array_list(const Arrays& arrays) {
   nb::list list;
   for (const Array& array : arrays) list.append(wrap(array));
-  return list;
+  return nb::steal<ArrayList>(list.release());
 }
-inline nb::tuple array_tuple(const Arrays& arrays) { return nb::tuple(array_list(arrays)); }
+inline ArrayTuple array_tuple(const Arrays& arrays) {
+  return nb::steal<ArrayTuple>(nb::tuple(array_list(arrays)).release());
+}
+
+/// The last parameter of every operation.
+inline auto stream_arg() { return nb::arg("stream") = nb::none(); }
+/// A `dtype` parameter that defaults to one, also where None is given: see dtype_or.
+inline auto dtype_arg(Dtype otherwise) { return nb::arg("dtype").none() = dtype_object(otherwise); }
+
+/// An array, not a Python scalar or list.
+inline Array array_only(nb::handle object, const char* operation) {
+  if (is_python_scalar(object) || PyList_Check(object.ptr()) || PyTuple_Check(object.ptr())) {
+    throw_type_error(fmt::format("[{}] expected an array, got {}", operation, type_of(object)));
+  }
+  return to_array(object, operation);
+}
 
 /// The arrays of a list, tuple or other iterable of operands.
 inline Arrays to_array_list(nb::handle object, const char* operation) {
@@ -70,5 +100,31 @@ struct Operations {
         nb::arg("a"), extra..., doc);
   }
 };
+
+/// name(a, b, *, stream)
+template <Array (*f)(const Array&, const Array&, StreamOrDevice)>
+void bind_pair(nb::module_& m, const char* name, const char* doc) {
+  m.def(
+      name,
+      [name](ArrayArg a, ArrayArg b, StreamArg s) {
+        auto [x, y] = to_arrays(a, b, name);
+        return wrap(f(x, y, s));
+      },
+      nb::arg("a"), nb::arg("b"), nb::kw_only(), stream_arg(), doc);
+}
+
+/// A class of named tuples of arrays, put into the module: results with several parts.
+nb::object named_tuple(nb::module_& m, const char* name, std::initializer_list<const char*> fields,
+                       const char* doc);
+
+// The families that bind_operations() binds.
+void bind_creation(nb::module_& m);              // creation.cpp
+void bind_views(Operations& ops);                // views.cpp
+void bind_methods(nb::class_<Array>& array);     // views.cpp
+void bind_joining(Operations& ops);              // joining.cpp
+void bind_reductions(Operations& ops);           // reductions.cpp
+void bind_products(Operations& ops);             // products.cpp
+void bind_composed_operations(Operations& ops);  // composed.cpp
+void bind_sets(Operations& ops);                 // sets.cpp
 
 }  // namespace rill::python

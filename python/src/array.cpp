@@ -159,11 +159,6 @@ nb::tuple shape_tuple(const Array& a) {
   return tuple;
 }
 
-std::optional<Dtype> optional_dtype(const DtypeArg& dtype) {
-  if (dtype.is_none()) return std::nullopt;
-  return static_cast<Dtype>(dtype);
-}
-
 }  // namespace
 
 nb::class_<Array> bind_array(nb::module_& m) {
@@ -173,14 +168,16 @@ nb::class_<Array> bind_array(nb::module_& m) {
   array.def(
       "__init__",
       [](Array* self, nb::handle val, DtypeArg dtype) {
-        new (self) Array(make_from_python(val, optional_dtype(dtype)));
+        new (self) Array(make_from_python(val, dtype_or_none(dtype)));
       },
       nb::arg("val"), nb::arg("dtype") = nb::none(),
       nb::sig("def __init__(self, val: scalar | list | tuple | DLPackCompatible | array, dtype: "
               "Dtype | None = None) -> None"));
   array.def_prop_ro(
-      "dtype", [](const Array& a) { return dtype_object(a.dtype()); }, "The type of the elements.");
-  array.def_prop_ro("shape", &shape_tuple, "The sizes of the axes.");
+      "dtype", [](const Array& a) { return dtype_object(a.dtype()); },
+      nb::sig("def dtype(self) -> Dtype"), "The type of the elements.");
+  array.def_prop_ro("shape", &shape_tuple, nb::sig("def shape(self) -> tuple[int, ...]"),
+                    "The sizes of the axes.");
   array.def_prop_ro("ndim", &Array::ndim, "The number of axes.");
   array.def_prop_ro("size", &Array::size, "The number of elements.");
   array.def_prop_ro("nbytes", &Array::bytes, "Bytes of all elements.");
@@ -199,6 +196,8 @@ nb::class_<Array> bind_array(nb::module_& m) {
       "The last two axes exchanged.");
   array.def_prop_ro("real", [](const Array& a) { return wrap(real(a)); }, "The real part.");
   array.def_prop_ro("imag", [](const Array& a) { return wrap(imag(a)); }, "The imaginary part.");
+  array.attr("__div__") = array.attr("__truediv__");
+  array.attr("__rdiv__") = array.attr("__rtruediv__");
   return array;
 }
 

@@ -11,8 +11,6 @@ namespace rill::python {
 
 PyTypeObject* array_type = nullptr;
 
-namespace {}  // namespace
-
 namespace {
 
 std::atomic<bool> shutting_down{false};
@@ -49,6 +47,12 @@ StreamArg::operator StreamOrDevice() const {
 DtypeArg::operator Dtype() const {
   if (nb::isinstance<DtypeObject>(*this)) return nb::cast<DtypeObject&>(*this).dtype;
   throw_type_error("dtype must be a Dtype such as float32, got " + type_of(*this));
+}
+
+DeviceArg::operator Device() const {
+  if (nb::isinstance<Device>(*this)) return nb::cast<Device>(*this);
+  if (nb::isinstance<DeviceType>(*this)) return {nb::cast<DeviceType>(*this), 0};
+  throw_type_error("expected a Device or a DeviceType, got " + type_of(*this));
 }
 
 int64_t to_int(nb::handle object, const char* what) {
@@ -92,6 +96,17 @@ Vector to_ints(nb::handle object, const char* what) {
 
 }  // namespace
 
+int to_small_int(nb::handle object, const char* what) {
+  int64_t value = to_int(object, what);
+  require(value == static_cast<int>(value), "{} {} is too large", what, value);
+  return static_cast<int>(value);
+}
+
+AxisArg::operator std::optional<int>() const {
+  if (is_none()) return std::nullopt;
+  return to_small_int(*this, "axis");
+}
+
 ShapeArg::operator Shape() const { return to_ints<Shape>(*this, "shape"); }
 
 AxesArg::operator std::optional<Axes>() const {
@@ -99,11 +114,11 @@ AxesArg::operator std::optional<Axes>() const {
   return to_ints<Axes>(*this, "axis");
 }
 
-nb::object wrap(Array array) {
+ArrayObject wrap(Array array) {
   nb::object object = nb::inst_alloc(nb::handle(reinterpret_cast<PyObject*>(array_type)));
   new (nb::inst_ptr<Array>(object)) Array(std::move(array));
   nb::inst_mark_ready(object);
-  return object;
+  return nb::steal<ArrayObject>(object.release());
 }
 
 void eval_without_gil(const Arrays& arrays) {
@@ -119,6 +134,8 @@ void set_python_error() {
     throw;
   } catch (nb::python_error& error) {
     error.restore();
+  } catch (const nb::cast_error&) {
+    PyErr_SetString(PyExc_TypeError, "an operand is of a type that the operator does not take");
   } catch (const type_error& error) {
     PyErr_SetString(PyExc_TypeError, error.what());
   } catch (const std::bad_alloc& error) {

@@ -38,6 +38,22 @@ class DtypeArg : public nb::object {
   operator Dtype() const;  // NOLINT(google-explicit-constructor)
 };
 
+inline Dtype dtype_or(const DtypeArg& dtype, Dtype otherwise) {
+  return dtype.is_none() ? otherwise : static_cast<Dtype>(dtype);
+}
+inline std::optional<Dtype> dtype_or_none(const DtypeArg& dtype) {
+  if (dtype.is_none()) return std::nullopt;
+  return static_cast<Dtype>(dtype);
+}
+
+/// A device argument: Device or DeviceType.
+class DeviceArg : public nb::object {
+ public:
+  NB_OBJECT_DEFAULT(DeviceArg, nb::object, "Device | DeviceType", any)
+  static bool any(nb::handle) { return true; }
+  operator Device() const;  // NOLINT(google-explicit-constructor)
+};
+
 /// A shape argument: an int or a sequence of ints.
 class ShapeArg : public nb::object {
  public:
@@ -46,10 +62,18 @@ class ShapeArg : public nb::object {
   operator Shape() const;  // NOLINT(google-explicit-constructor)
 };
 
+/// An argument of one axis: an int, or None where that is allowed.
+class AxisArg : public nb::object {
+ public:
+  NB_OBJECT_DEFAULT(AxisArg, nb::object, "int", any)
+  static bool any(nb::handle) { return true; }
+  operator std::optional<int>() const;  // NOLINT(google-explicit-constructor)
+};
+
 /// An axis argument: None, an int or a sequence of ints.
 class AxesArg : public nb::object {
  public:
-  NB_OBJECT_DEFAULT(AxesArg, nb::object, "None | int | Sequence[int]", any)
+  NB_OBJECT_DEFAULT(AxesArg, nb::object, "int | Sequence[int]", any)
   static bool any(nb::handle) { return true; }
   operator std::optional<Axes>() const;  // NOLINT(google-explicit-constructor)
 };
@@ -62,8 +86,13 @@ inline Array& unwrap(nb::handle object) {
   require<type_error>(nb::inst_ready(object), "an array that was never initialised");
   return *nb::inst_ptr<Array>(object);
 }
+
+/// A result that is an array: signatures say so.
+class ArrayObject : public nb::object {
+  NB_OBJECT_DEFAULT(ArrayObject, nb::object, "array", is_array)
+};
 /// A new Python array that holds `array`.
-nb::object wrap(Array array);
+ArrayObject wrap(Array array);
 
 /// Converts an operand (convert.cpp). Python scalars become 0-d arrays: bool, int32 (int64 when it
 /// does not fit), float32, complex64. `operation` names the caller in a TypeError.
@@ -109,6 +138,8 @@ void set_python_error();
 
 /// int argument that refuses bool-like nonsense: anything with __index__.
 int64_t to_int(nb::handle object, const char* what);
+/// The same where 32 bits are enough: axes, small numbers. ValueError beyond.
+int to_small_int(nb::handle object, const char* what);
 
 // Each file binds its part of the module.
 void bind_dtypes(nb::module_& m);
@@ -122,9 +153,17 @@ void bind_elementwise(nb::module_& m, nb::class_<Array>& array);
 void bind_operations(nb::module_& m, nb::class_<Array>& array);
 void bind_random(nb::module_& m);
 void bind_linalg(nb::module_& m);
+void bind_array_api(nb::module_& m, nb::class_<Array>& array);  // array_api.cpp
+void bind_distributed(nb::module_& m);
+void bind_gpu_modules(nb::module_& m);  // gpu_modules.cpp
+void bind_fft(nb::module_& m);
+void bind_convolutions(nb::module_& m);  // conv.cpp
+void bind_fast(nb::module_& m);
 void bind_memory(nb::module_& m);
 void bind_eval(nb::module_& m);
 void bind_transforms(nb::module_& m);
+void bind_vmap(nb::module_& m);
+void bind_compile(nb::module_& m);  // compile.cpp
 void bind_custom(nb::module_& m);           // custom.cpp
 void bind_control(nb::module_& m);          // control.cpp
 void bind_debug(nb::module_& m);            // debug.cpp

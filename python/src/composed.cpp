@@ -12,25 +12,10 @@ namespace rill::python {
 
 namespace {
 
-auto stream_arg() { return nb::arg("stream") = nb::none(); }
-
-std::optional<int> maybe_axis(nb::handle axis) {
-  if (axis.is_none()) return std::nullopt;
-  return static_cast<int>(to_int(axis, "axis"));
-}
-
 Axes axes_of(const AxesArg& axes, const char* operation) {
   std::optional<Axes> given = axes;
   if (!given) throw_type_error(fmt::format("[{}] axes must be ints, got None", operation));
   return *given;
-}
-
-/// An array, not a Python scalar or list.
-Array array_only(nb::handle object, const char* operation) {
-  if (is_python_scalar(object) || PyList_Check(object.ptr()) || PyTuple_Check(object.ptr())) {
-    throw_type_error(fmt::format("[{}] expected an array, got {}", operation, type_of(object)));
-  }
-  return to_array(object, operation);
 }
 
 void bind_statistics(Operations& ops) {
@@ -73,9 +58,7 @@ void bind_trace(nb::module_& m) {
         if (a.is_none() || PyUnicode_Check(a.ptr()) || nb::hasattr(a, "__fspath__")) {
           throw nb::next_overload();
         }
-        std::optional<Dtype> kind;
-        if (!dtype.is_none()) kind = static_cast<Dtype>(dtype);
-        return wrap(trace(to_array(a, "trace"), offset, axis1, axis2, kind, s));
+        return wrap(trace(to_array(a, "trace"), offset, axis1, axis2, dtype_or_none(dtype), s));
       },
       nb::arg("a"), nb::arg("offset") = 0, nb::arg("axis1") = 0, nb::arg("axis2") = 1,
       nb::arg("dtype") = nb::none(), nb::kw_only(), stream_arg(), "The sum along a diagonal.");
@@ -86,8 +69,8 @@ void bind_sorted(Operations& ops) {
   auto bind_partition = [&](const char* name, const char* argument, Partition f, const char* doc) {
     ops.function(
         name,
-        [f](const Array& a, int64_t k, nb::object axis, StreamArg s) {
-          return wrap(f(a, k, maybe_axis(axis), s));
+        [f](const Array& a, int64_t k, AxisArg axis, StreamArg s) {
+          return wrap(f(a, k, axis, s));
         },
         doc, nb::arg(argument), nb::arg("axis").none() = -1, nb::kw_only(), stream_arg());
   };
@@ -154,14 +137,8 @@ void bind_einsum(nb::module_& m) {
 }
 
 void bind_vector_products(Operations& ops) {
-  ops.m.def(
-      "kron",
-      [](ArrayArg a, ArrayArg b, StreamArg s) {
-        auto [x, y] = to_arrays(a, b, "kron");
-        return wrap(kron(x, y, s));
-      },
-      nb::arg("a"), nb::arg("b"), nb::kw_only(), stream_arg(),
-      "The Kronecker product: a copy of b, scaled, in the place of each element of a.");
+  bind_pair<kron>(ops.m, "kron",
+                  "The Kronecker product: a copy of b, scaled, in the place of each element of a.");
   ops.m.def(
       "vecdot",
       [](ArrayArg a, ArrayArg b, int axis, StreamArg s) {
@@ -223,6 +200,8 @@ void bind_depends(nb::module_& m) {
         return array_list(results);
       },
       nb::arg("inputs"), nb::arg("dependencies"),
+      nb::sig("def depends(inputs: array | Sequence[array], dependencies: array | "
+              "Sequence[array]) -> array | list[array]"),
       "The inputs, which are not computed before the dependencies are.");
 }
 

@@ -103,10 +103,6 @@ Array packed_copy(const Array& array);
 /// The slots of the buffer protocol, without terminator (export.cpp).
 std::vector<PyType_Slot> buffer_slots();
 
-inline std::optional<Dtype> dtype_or_none(const DtypeArg& dtype) {
-  if (dtype.is_none()) return std::nullopt;
-  return static_cast<Dtype>(dtype);
-}
 /// Owns a new reference; null means that a Python error is in flight.
 inline nb::object steal_checked(PyObject* object) {
   if (object == nullptr) throw nb::python_error();

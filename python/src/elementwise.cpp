@@ -21,19 +21,25 @@ bool takes_one(const RowInfo& row) {
 }
 
 void bind_unary(nb::module_& m, Row row, const char* name) {
-  m.def(
-      name,
-      [row, name](ArrayArg a, StreamArg stream) {
-        if (is_array(a)) return wrap(elementwise(row, unwrap(a), stream));
-        return wrap(elementwise(row, to_array(a, name), stream));
-      },
-      nb::arg("a"), nb::kw_only(), nb::arg("stream") = nb::none(),
-      nb::sig(kept(fmt::format(
-          "def {}(a: scalar | array, *, stream: StreamOrDevice = None) -> array", name))),
+  // MLX takes the stream of these by position, too.
+  bool by_position = info(row).kind == RowKind::test || name == std::string_view("bitwise_invert");
+  auto function = [row, name](ArrayArg a, StreamArg stream) {
+    if (is_array(a)) return wrap(elementwise(row, unwrap(a), stream));
+    return wrap(elementwise(row, to_array(a, name), stream));
+  };
+  auto bind = [&](const char* mark, const char* doc, auto... kind) {
+    m.def(name, function, nb::arg("a"), kind..., nb::arg("stream") = nb::none(),
+          nb::sig(kept(fmt::format(
+              "def {}(a: scalar | array, {}stream: StreamOrDevice = None) -> array", name, mark))),
+          doc);
+  };
+  const char* doc =
       kept(fmt::format("{}\n\nInteger input to a function with float results is computed in "
                        "float32.\n\nArgs:\n    a: the operand.\n    stream: where to run "
                        "(a Stream, a Device or None).\n\nReturns:\n    An array of the same shape.",
-                       info(row).doc)));
+                       info(row).doc));
+  if (by_position) bind("", doc);
+  else bind("*, ", doc, nb::kw_only());
 }
 
 void bind_binary(nb::module_& m, Row row, const char* name) {

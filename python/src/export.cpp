@@ -177,15 +177,15 @@ void bind_export(nb::class_<Array>& array) {
         return to_numpy(self, dtype, copy);
       },
       nb::arg("dtype") = nb::none(), nb::arg("copy") = nb::none(),
-      nb::sig(
-          "def __array__(self, dtype: object | None = None, copy: bool | None = None) -> object"),
+      nb::sig("def __array__(self, dtype: object | None = None, copy: bool | None = None) -> "
+              "numpy.ndarray"),
       "A NumPy array over the same memory where it can be. bfloat16 becomes float32.");
   array.def("__dlpack__", &dlpack, nb::kw_only(), nb::arg("stream") = nb::none(),
             nb::arg("max_version") = nb::none(), nb::arg("dl_device") = nb::none(),
             nb::arg("copy") = nb::none(),
             nb::sig("def __dlpack__(self, *, stream: object | None = None, max_version: tuple[int, "
                     "int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | "
-                    "None = None) -> object"),
+                    "None = None) -> Any"),
             "A DLPack capsule over the memory of the array, which it keeps alive.");
   array.def(
       "__dlpack_device__",

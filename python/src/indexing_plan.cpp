@@ -66,34 +66,6 @@ int axes_used(const Term& term) {
   }
 }
 
-/// The coordinates of the true elements: one int64 array an axis. Waits for the mask.
-Arrays coordinates_of_true(const Array& mask, int64_t& count) {
-  Array whole = contiguous(mask);
-  eval_without_gil({whole});
-  const bool* element = whole.data<bool>();
-  count = std::count(element, element + whole.size(), true);
-  const Shape& shape = mask.shape();
-  Arrays result;
-  SmallVector<int64_t*, 5> to;
-  for (int axis = 0; axis < shape.ssize(); ++axis) {
-    auto block = Buffer::allocate(static_cast<size_t>(count) * sizeof(int64_t));
-    to.push_back(static_cast<int64_t*>(block->data()));
-    result.push_back(make_computed(Dtype::int64, {count}, std::move(block)));
-  }
-  if (shape.empty() || count == 0) return result;
-  Shape at(shape.size(), 0);
-  int last = shape.ssize() - 1;
-  for (int64_t left = count; left > 0;) {
-    for (at[last] = 0; at[last] < shape[last]; ++at[last]) {
-      if (!*element++) continue;
-      for (int axis = 0; axis <= last; ++axis) *to[axis]++ = at[axis];
-      --left;
-    }
-    for (int axis = last - 1; axis >= 0 && ++at[axis] == shape[axis]; --axis) at[axis] = 0;
-  }
-  return result;
-}
-
 /// Builds a plan part by part, from the first axis to the last.
 class Planner {
  public:
@@ -255,6 +227,33 @@ IndexPlan plan_of(const Shape& operand, const Terms& terms) {
   for (const Term& term : terms) planner.add(term);
   if (ellipses == 0) planner.add_whole_axes(unnamed);
   return std::move(planner).finish();
+}
+
+Arrays coordinates_of_true(const Array& mask, int64_t& count) {
+  Array whole = contiguous(mask);
+  eval_without_gil({whole});
+  const bool* element = whole.data<bool>();
+  count = std::count(element, element + whole.size(), true);
+  const Shape& shape = mask.shape();
+  Arrays result;
+  SmallVector<int64_t*, 5> to;
+  for (int axis = 0; axis < shape.ssize(); ++axis) {
+    auto block = Buffer::allocate(static_cast<size_t>(count) * sizeof(int64_t));
+    to.push_back(static_cast<int64_t*>(block->data()));
+    result.push_back(make_computed(Dtype::int64, {count}, std::move(block)));
+  }
+  if (shape.empty() || count == 0) return result;
+  Shape at(shape.size(), 0);
+  int last = shape.ssize() - 1;
+  for (int64_t left = count; left > 0;) {
+    for (at[last] = 0; at[last] < shape[last]; ++at[last]) {
+      if (!*element++) continue;
+      for (int axis = 0; axis <= last; ++axis) *to[axis]++ = at[axis];
+      --left;
+    }
+    for (int axis = last - 1; axis >= 0 && ++at[axis] == shape[axis]; --axis) at[axis] = 0;
+  }
+  return result;
 }
 
 void require_mask_fits(const Shape& mask, const Shape& operand, int axis) {

@@ -47,6 +47,9 @@ struct IndexPlan {
 /// fit are ValueErrors. Waits for masks, whose number of elements is part of the shape.
 IndexPlan plan_of(const Shape& operand, const Terms& terms);
 
+/// The coordinates of the true elements: one int64 array an axis; their number. Waits for the mask.
+Arrays coordinates_of_true(const Array& mask, int64_t& count);
+
 /// Throws ValueError unless the mask has the shape of the operand's axes from `axis` on.
 void require_mask_fits(const Shape& mask, const Shape& operand, int axis);
 

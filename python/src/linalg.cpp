@@ -9,20 +9,35 @@ namespace rill::python {
 
 namespace {
 
-auto stream_arg() { return nb::arg("stream") = nb::none(); }
+Arrays parts_of(const std::pair<Array, Array>& pair) { return {pair.first, pair.second}; }
+Arrays parts_of(Arrays arrays) { return arrays; }
 
-nb::object as_object(Array array) { return wrap(std::move(array)); }
-nb::object as_object(const std::pair<Array, Array>& pair) {
-  return array_tuple({pair.first, pair.second});
-}
-nb::object as_object(const Arrays& arrays) { return array_tuple(arrays); }
-
-/// linalg.name(a, *, stream)
-template <auto f>
+/// linalg.name(a, *, stream), of one array.
+template <Array (*f)(const Array&, StreamOrDevice)>
 void bind_one(nb::module_& m, const char* name, const char* doc) {
   m.def(
-      name, [name](ArrayArg a, StreamArg s) { return as_object(f(to_array(a, name), s)); },
-      nb::arg("a"), nb::kw_only(), stream_arg(), doc);
+      name, [name](ArrayArg a, StreamArg s) { return wrap(f(to_array(a, name), s)); }, nb::arg("a"),
+      nb::kw_only(), stream_arg(), doc);
+}
+
+/// A result of several arrays: the class of the named tuple and its fields.
+struct Result {
+  const char* name;
+  std::initializer_list<const char*> fields;
+};
+
+/// linalg.name(a, *, stream), of several.
+template <auto f>
+void bind_several(nb::module_& m, const char* name, const Result& result, const char* doc) {
+  nb::object type = named_tuple(m, result.name, result.fields, doc);
+  std::string signature =
+      fmt::format("def {}(a: array, *, stream: StreamOrDevice = None) -> {}", name, result.name);
+  m.def(
+      name,
+      [name, type](ArrayArg a, StreamArg s) {
+        return type(*array_tuple(parts_of(f(to_array(a, name), s))));
+      },
+      nb::arg("a"), nb::kw_only(), stream_arg(), nb::sig(signature.c_str()), doc);
 }
 
 /// linalg.name(a, upper=False, *, stream)
@@ -40,48 +55,59 @@ Triangle to_triangle(const char* operation, const std::string& name) {
   return name == "L" || name == "l" ? Triangle::lower : Triangle::upper;
 }
 
-/// linalg.name(a, UPLO="L", *, stream)
-template <auto f>
-void bind_hermitian(nb::module_& m, const char* name, const char* doc) {
-  m.def(
-      name,
-      [name](ArrayArg a, const std::string& triangle, StreamArg s) {
-        return as_object(f(to_array(a, name), to_triangle(name, triangle), s));
-      },
-      nb::arg("a"), nb::arg("UPLO") = "L", nb::kw_only(), stream_arg(), doc);
-}
-
 void bind_factors(nb::module_& m) {
-  bind_one<linalg::qr>(m, "qr",
-                       "(q, r) with a = q @ r, q of orthonormal columns, r upper triangular.");
+  bind_several<linalg::qr>(m, "qr", {"QRResult", {"Q", "R"}},
+                           "(q, r) with a = q @ r, q of orthonormal columns, r upper triangular.");
   bind_triangle<linalg::cholesky>(m, "cholesky",
                                   "L with a = L L^H, or U with a = U^H U. Reads one triangle; not "
                                   "positive definite: ValueError.");
   bind_triangle<linalg::cholesky_inv>(m, "cholesky_inv",
                                       "The inverse of the matrix whose Cholesky factor is a.");
-  bind_one<linalg::lu>(m, "lu", "(p, l, u) with a = l[p] @ u: row indices and triangular factors.");
-  bind_one<linalg::lu_factor>(
-      m, "lu_factor",
+  bind_several<linalg::lu>(m, "lu", {"LUResult", {"P", "L", "U"}},
+                           "(p, l, u) with a = l[p] @ u: row indices and triangular factors.");
+  bind_several<linalg::lu_factor>(
+      m, "lu_factor", {"LUFactorResult", {"LU", "pivots"}},
       "(lu, pivots): both factors in one matrix, and the row that each row was swapped with.");
+  nb::object type = named_tuple(m, "SVDResult", {"U", "S", "Vh"}, "The factors of svd().");
   m.def(
       "svd",
-      [](ArrayArg a, bool compute_uv, StreamArg s) -> nb::object {
+      [type](ArrayArg a, bool compute_uv, StreamArg s) -> nb::object {
         Arrays parts = linalg::svd(to_array(a, "svd"), compute_uv, s);
-        return compute_uv ? as_object(parts) : as_object(parts[0]);
+        if (!compute_uv) return wrap(parts[0]);
+        return type(*array_tuple(parts));
       },
       nb::arg("a"), nb::arg("compute_uv") = true, nb::kw_only(), stream_arg(),
+      nb::sig("def svd(a: array, compute_uv: bool = True, *, stream: StreamOrDevice = None) -> "
+              "SVDResult | array"),
       "(u, s, vt) with a = u[:, :k] * s @ vt[:k], or s alone; s descends.");
 }
 
 void bind_spectra(nb::module_& m) {
-  bind_one<linalg::eig>(m, "eig", "Eigenvalues and, as columns, eigenvectors; both complex.");
+  bind_several<linalg::eig>(m, "eig", {"EigResult", {"eigenvalues", "eigenvectors"}},
+                            "Eigenvalues and, as columns, eigenvectors; both complex.");
   bind_one<linalg::eigvals>(m, "eigvals", "Eigenvalues, complex.");
-  bind_hermitian<linalg::eigh>(
-      m, "eigh",
+  constexpr const char* doc =
       "Ascending eigenvalues and, as columns, eigenvectors of a symmetric or Hermitian matrix, of "
-      "which one triangle is read.");
-  bind_hermitian<linalg::eigvalsh>(m, "eigvalsh",
-                                   "Ascending eigenvalues of a symmetric or Hermitian matrix.");
+      "which one triangle is read.";
+  nb::object type = named_tuple(m, "EighResult", {"eigenvalues", "eigenvectors"}, doc);
+  m.def(
+      "eigh",
+      [type](ArrayArg a, const std::string& triangle, StreamArg s) {
+        auto parts = linalg::eigh(to_array(a, "eigh"), to_triangle("eigh", triangle), s);
+        return type(*array_tuple(parts_of(parts)));
+      },
+      nb::arg("a"), nb::arg("UPLO") = "L", nb::kw_only(), stream_arg(),
+      nb::sig("def eigh(a: array, UPLO: str = 'L', *, stream: StreamOrDevice = None) -> "
+              "EighResult"),
+      doc);
+  m.def(
+      "eigvalsh",
+      [](ArrayArg a, const std::string& triangle, StreamArg s) {
+        return wrap(
+            linalg::eigvalsh(to_array(a, "eigvalsh"), to_triangle("eigvalsh", triangle), s));
+      },
+      nb::arg("a"), nb::arg("UPLO") = "L", nb::kw_only(), stream_arg(),
+      "Ascending eigenvalues of a symmetric or Hermitian matrix.");
 }
 
 void bind_solutions(nb::module_& m) {
@@ -89,8 +115,8 @@ void bind_solutions(nb::module_& m) {
   bind_triangle<linalg::tri_inv>(m, "tri_inv", "The inverse of one triangle of a.");
   bind_one<linalg::pinv>(m, "pinv", "The Moore-Penrose inverse.");
   bind_one<linalg::det>(m, "det", "The determinant.");
-  bind_one<linalg::slogdet>(m, "slogdet",
-                            "The sign and the logarithm of the magnitude of the determinant.");
+  bind_several<linalg::slogdet>(m, "slogdet", {"SlogdetResult", {"sign", "logabsdet"}},
+                                "The sign and the logarithm of the magnitude of the determinant.");
   m.def(
       "solve",
       [](ArrayArg a, ArrayArg b, StreamArg s) {

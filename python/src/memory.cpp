@@ -28,7 +28,7 @@ void bind_memory(nb::module_& m) {
       [limit](nb::handle v) {
         return Allocator::host().set_memory_limit(limit(v, "set_memory_limit"));
       },
-      nb::arg("limit"),
+      nb::arg("limit"), nb::sig("def set_memory_limit(limit: int) -> int"),
       "Sets the most bytes that arrays may hold; beyond it an operation raises MemoryError. "
       "Returns the limit before.");
   m.def(
@@ -36,14 +36,15 @@ void bind_memory(nb::module_& m) {
       [limit](nb::handle v) {
         return Allocator::host().set_cache_limit(limit(v, "set_cache_limit"));
       },
-      nb::arg("limit"), "Sets the most bytes that are kept for reuse. Returns the limit before.");
+      nb::arg("limit"), nb::sig("def set_cache_limit(limit: int) -> int"),
+      "Sets the most bytes that are kept for reuse. Returns the limit before.");
   m.def(
       "set_wired_limit",
       [limit](nb::handle v) {
         static size_t wired = 0;
         return std::exchange(wired, limit(v, "set_wired_limit"));
       },
-      nb::arg("limit"),
+      nb::arg("limit"), nb::sig("def set_wired_limit(limit: int) -> int"),
       "Accepted for compatibility: memory is not wired on this platform. Returns the limit "
       "before.");
 }

@@ -14,6 +14,8 @@ NB_MODULE(core, m) {
       std::rethrow_exception(error);
     } catch (const rill::type_error& e) {
       PyErr_SetString(PyExc_TypeError, e.what());
+    } catch (const nb::cast_error&) {
+      PyErr_SetString(PyExc_TypeError, "an argument is of a type that the function does not take");
     } catch (const rill::OutOfMemory& e) {
       PyErr_SetString(PyExc_MemoryError, e.what());
     }
@@ -28,9 +30,16 @@ NB_MODULE(core, m) {
   bind_operations(m, array);
   bind_random(m);
   bind_linalg(m);
+  bind_fft(m);
+  bind_convolutions(m);
+  bind_fast(m);
   bind_memory(m);
+  bind_gpu_modules(m);
+  bind_distributed(m);
+  bind_array_api(m, array);
   bind_eval(m);
   bind_transforms(m);
+  bind_compile(m);
   bind_custom(m);
   bind_control(m);
   bind_debug(m);

@@ -11,18 +11,11 @@ namespace rill::python {
 
 namespace {
 
-auto stream_arg() { return nb::arg("stream") = nb::none(); }
-
-template <Array (*f)(const Array&, const Array&, StreamOrDevice)>
-void bind_pair(nb::module_& m, const char* name, const char* doc) {
-  m.def(
-      name,
-      [name](ArrayArg a, ArrayArg b, StreamArg s) {
-        auto [x, y] = to_arrays(a, b, name);
-        return wrap(f(x, y, s));
-      },
-      nb::arg("a"), nb::arg("b"), nb::kw_only(), stream_arg(), doc);
-}
+class PairedAxesArg : public nb::object {
+ public:
+  NB_OBJECT_DEFAULT(PairedAxesArg, nb::object, "int | Sequence[int | Sequence[int]]", any)
+  static bool any(nb::handle) { return true; }
+};
 
 void bind_matrix_products(nb::module_& m) {
   bind_pair<matmul>(m, "matmul", "The matrix product; leading axes are batches and broadcast.");
@@ -38,7 +31,7 @@ void bind_matrix_products(nb::module_& m) {
       nb::kw_only(), stream_arg(), "alpha * (a @ b) + beta * c in one operation.");
   m.def(
       "tensordot",
-      [](ArrayArg a, ArrayArg b, nb::handle axes, StreamArg s) {
+      [](ArrayArg a, ArrayArg b, PairedAxesArg axes, StreamArg s) {
         auto [x, y] = to_arrays(a, b, "tensordot");
         Axes left;
         Axes right;
@@ -75,39 +68,33 @@ void bind_selection(nb::module_& m, Operations& ops) {
       "x where the condition holds, else y.");
   ops.function(
       "take",
-      [](const Array& a, nb::handle indices, nb::object axis, StreamArg s) {
-        std::optional<int> along;
-        if (!axis.is_none()) along = static_cast<int>(to_int(axis, "axis"));
+      [](const Array& a, ArrayArg indices, AxisArg axis, StreamArg s) {
         if (PyLong_Check(indices.ptr()))
-          return wrap(take(a, Array(to_int(indices, "[take] index")), along, s));
+          return wrap(take(a, Array(to_int(indices, "[take] index")), axis, s));
         return wrap(
-            take(a, is_array(indices) ? unwrap(indices) : make_from_python(indices, {}), along, s));
+            take(a, is_array(indices) ? unwrap(indices) : make_from_python(indices, {}), axis, s));
       },
       "The elements at `indices` along an axis, or of the flattened array.", nb::arg("indices"),
       nb::arg("axis") = nb::none(), nb::kw_only(), stream_arg());
   ops.function(
       "take_along_axis",
-      [](const Array& a, ArrayArg indices, nb::object axis, StreamArg s) {
-        std::optional<int> along;
-        if (!axis.is_none()) along = static_cast<int>(to_int(axis, "axis"));
-        return wrap(take_along_axis(a, to_array(indices, "take_along_axis"), along, s));
+      [](const Array& a, ArrayArg indices, AxisArg axis, StreamArg s) {
+        return wrap(take_along_axis(a, to_array(indices, "take_along_axis"), axis, s));
       },
       "Elements at indices that differ for each place of the other axes.", nb::arg("indices"),
       nb::arg("axis") = nb::none(), nb::kw_only(), stream_arg());
   ops.function(
       "put_along_axis",
-      [](const Array& a, ArrayArg indices, ArrayArg values, nb::object axis, StreamArg s) {
-        std::optional<int> along;
-        if (!axis.is_none()) along = static_cast<int>(to_int(axis, "axis"));
+      [](const Array& a, ArrayArg indices, ArrayArg values, AxisArg axis, StreamArg s) {
         return wrap(put_along_axis(a, to_array(indices, "put_along_axis"),
-                                   to_array_beside(values, a, "put_along_axis"), along, s));
+                                   to_array_beside(values, a, "put_along_axis"), axis, s));
       },
       "A copy with values put at indices that differ for each place of the other axes.",
       nb::arg("indices"), nb::arg("values"), nb::arg("axis") = nb::none(), nb::kw_only(),
       stream_arg());
   ops.function(
       "clip",
-      [](const Array& a, nb::object low, nb::object high, StreamArg s) {
+      [](const Array& a, ArrayArg low, ArrayArg high, StreamArg s) {
         require(!low.is_none() || !high.is_none(), "[clip] expected a_min or a_max");
         Array x = a;
         if (!low.is_none()) x = maximum(x, to_array_beside(low, x, "clip"), s);

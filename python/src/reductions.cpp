@@ -7,13 +7,6 @@ namespace rill::python {
 
 namespace {
 
-auto stream_arg() { return nb::arg("stream") = nb::none(); }
-
-std::optional<int> maybe_axis(nb::handle axis) {
-  if (axis.is_none()) return std::nullopt;
-  return static_cast<int>(to_int(axis, "axis"));
-}
-
 using Reduction = Array (*)(const Array&, const MaybeAxes&, bool, StreamOrDevice);
 
 void bind_reduction(Operations& ops, const char* name, Reduction f, const char* doc) {
@@ -42,8 +35,8 @@ using ArgReduction = Array (*)(const Array&, std::optional<int>, bool, StreamOrD
 void bind_arg_reduction(Operations& ops, const char* name, ArgReduction f, const char* doc) {
   ops.both(
       name,
-      [f](const Array& a, nb::object axis, bool keepdims, StreamArg s) {
-        return wrap(f(a, maybe_axis(axis), keepdims, s));
+      [f](const Array& a, AxisArg axis, bool keepdims, StreamArg s) {
+        return wrap(f(a, axis, keepdims, s));
       },
       doc, nb::arg("axis") = nb::none(), nb::arg("keepdims") = false, nb::kw_only(), stream_arg());
 }
@@ -53,8 +46,8 @@ using Scan = Array (*)(const Array&, std::optional<int>, bool, bool, StreamOrDev
 void bind_scan(Operations& ops, const char* name, Scan f, const char* doc) {
   ops.both(
       name,
-      [f](const Array& a, nb::object axis, bool reverse, bool inclusive, StreamArg s) {
-        return wrap(f(a, maybe_axis(axis), reverse, inclusive, s));
+      [f](const Array& a, AxisArg axis, bool reverse, bool inclusive, StreamArg s) {
+        return wrap(f(a, axis, reverse, inclusive, s));
       },
       doc, nb::arg("axis") = nb::none(), nb::kw_only(), nb::arg("reverse") = false,
       nb::arg("inclusive") = true, stream_arg());
@@ -63,10 +56,9 @@ void bind_scan(Operations& ops, const char* name, Scan f, const char* doc) {
 void bind_typed_scan(Operations& ops, const char* name, Scan f, const char* doc) {
   ops.function(
       name,
-      [f](const Array& a, nb::object axis, bool reverse, bool inclusive, DtypeArg dtype,
-          StreamArg s) {
+      [f](const Array& a, AxisArg axis, bool reverse, bool inclusive, DtypeArg dtype, StreamArg s) {
         Array source = dtype.is_none() ? a : astype(a, dtype, s);
-        return wrap(f(source, maybe_axis(axis), reverse, inclusive, s));
+        return wrap(f(source, axis, reverse, inclusive, s));
       },
       doc, nb::arg("axis") = nb::none(), nb::kw_only(), nb::arg("reverse") = false,
       nb::arg("inclusive") = true, nb::arg("dtype") = nb::none(), stream_arg());
@@ -77,9 +69,9 @@ using Sort = Array (*)(const Array&, std::optional<int>, StreamOrDevice);
 void bind_sort(Operations& ops, const char* name, Sort f, const char* doc) {
   ops.function(
       name,
-      [f, name](const Array& a, nb::object axis, StreamArg s) {
+      [f, name](const Array& a, AxisArg axis, StreamArg s) {
         require(a.ndim() > 0 || axis.is_none(), "[{}] a 0-d array has no axis to sort along", name);
-        return wrap(f(a, maybe_axis(axis), s));
+        return wrap(f(a, axis, s));
       },
       doc, nb::arg("axis").none() = -1, nb::kw_only(), stream_arg());
 }
@@ -115,8 +107,8 @@ void bind_reductions(Operations& ops) {
   auto method = [&](const char* name, Scan f) {
     ops.array.def(
         name,
-        [f](const Array& a, nb::object axis, bool reverse, bool inclusive, StreamArg s) {
-          return wrap(f(a, maybe_axis(axis), reverse, inclusive, s));
+        [f](const Array& a, AxisArg axis, bool reverse, bool inclusive, StreamArg s) {
+          return wrap(f(a, axis, reverse, inclusive, s));
         },
         nb::arg("axis") = nb::none(), nb::kw_only(), nb::arg("reverse") = false,
         nb::arg("inclusive") = true, stream_arg(), "The running reduction along an axis.");

@@ -21,13 +21,6 @@ struct StreamContext {
   std::vector<std::shared_ptr<StreamScope>> scopes;
 };
 
-Device to_device(nb::handle object, const char* operation) {
-  if (nb::isinstance<Device>(object)) return nb::cast<Device>(object);
-  if (nb::isinstance<DeviceType>(object)) return {nb::cast<DeviceType>(object), 0};
-  throw_type_error(fmt::format("[{}] expected a Device or a DeviceType, got {}", operation,
-                               Py_TYPE(object.ptr())->tp_name));
-}
-
 const char* type_name(DeviceType type) { return type == DeviceType::cpu ? "cpu" : "gpu"; }
 
 std::string processor_name() {
@@ -38,8 +31,8 @@ std::string processor_name() {
   return "cpu";
 }
 
-nb::dict device_info(nb::object object) {
-  Device device = object.is_none() ? default_device() : to_device(object, "device_info");
+nb::dict device_info(const DeviceArg& given) {
+  Device device = given.is_none() ? default_device() : static_cast<Device>(given);
   if (device.index < 0 || device.index >= device_count(device.type)) return {};
   utsname system{};
   uname(&system);
@@ -51,8 +44,8 @@ nb::dict device_info(nb::object object) {
   return result;
 }
 
-bool device_available(nb::handle object) {
-  Device device = to_device(object, "is_available");
+bool device_available(const DeviceArg& given) {
+  Device device = given;
   return device.index >= 0 && device.index < device_count(device.type);
 }
 
@@ -86,9 +79,8 @@ void bind_devices(nb::module_& m) {
       });
   m.def("default_device", &default_device, "The device on which operations run by default.");
   m.def(
-      "set_default_device",
-      [](nb::handle device) { set_default_device(to_device(device, "set_default_device")); },
-      nb::arg("device"), "Sets the default device of this thread.");
+      "set_default_device", [](DeviceArg device) { set_default_device(device); }, nb::arg("device"),
+      "Sets the default device of this thread.");
   m.def(
       "device_count", [](DeviceType type) { return device_count(type); }, nb::arg("device_type"),
       "The number of devices of this type.");
@@ -148,28 +140,28 @@ void bind_stream_functions(nb::module_& m) {
       "A context in which operations run on `s` by default.\n\n"
       ">>> with mx.stream(mx.new_stream(mx.cpu)):\n...     y = x + 1");
   m.def(
-      "new_stream", [](nb::handle d) { return new_stream(to_device(d, "new_stream")); },
-      nb::arg("device"), "A new stream of the device.");
+      "new_stream", [](DeviceArg d) { return new_stream(d); }, nb::arg("device"),
+      "A new stream of the device.");
   m.def(
-      "new_thread_unsafe_stream",
-      [](nb::handle d) { return new_stream(to_device(d, "new_thread_unsafe_stream")); },
-      nb::arg("device"), "A new stream; in Rill every stream may be used by any thread.");
+      "new_thread_unsafe_stream", [](DeviceArg d) { return new_stream(d); }, nb::arg("device"),
+      "A new stream; in Rill every stream may be used by any thread.");
   m.def(
       "new_thread_local_stream",
-      [](nb::handle d) {
+      [](DeviceArg d) {
         static std::atomic<int> next{0};
-        Device device = to_device(d, "new_thread_local_stream");
+        Device device = d;
         require_device("new_thread_local_stream", device);
         return ThreadLocalStream{device, next.fetch_add(1)};
       },
       nb::arg("device"), "A name for one stream in each thread that uses it.");
   m.def(
-      "default_stream", [](nb::handle d) { return default_stream(to_device(d, "default_stream")); },
-      nb::arg("device"), "The default stream of the device on this thread.");
+      "default_stream", [](DeviceArg d) { return default_stream(d); }, nb::arg("device"),
+      "The default stream of the device on this thread.");
   m.def(
       "set_default_stream",
       [](nb::handle s) { set_default_stream(stream_of(s, "set_default_stream")); },
-      nb::arg("stream"), "Sets the default stream of the stream's device on this thread.");
+      nb::arg("stream"), nb::sig("def set_default_stream(stream: Stream) -> None"),
+      "Sets the default stream of the stream's device on this thread.");
   m.def(
       "synchronize",
       [](StreamArg s) {

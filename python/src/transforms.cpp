@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "transformed.h"
 #include "trees.h"
 
 namespace rill::python {
@@ -139,15 +140,22 @@ nb::object differentiate(const char* operation, const nb::object& f, const Selec
 }
 
 void bind_grad(nb::module_& m, const char* name, bool with_value, const char* doc) {
+  std::string signature = fmt::format(
+      "def {}(fun: Callable, argnums: int | Sequence[int] | None = None, argnames: str | "
+      "Sequence[str] = []) -> Callable[..., {}]",
+      name, with_value ? "tuple[Any, Any]" : "Any");
   m.def(
       name,
       [name, with_value](nb::callable fun, nb::handle argnums, nb::handle argnames) {
         Selection chosen = select(argnums, argnames, name);
-        return nb::cpp_function([name, with_value, fun, chosen](nb::args args, nb::kwargs kwargs) {
-          return differentiate(name, fun, chosen, with_value, args, kwargs);
-        });
+        auto call = [name, with_value, chosen](const nb::object& f, const nb::object&,
+                                               const nb::args& args, const nb::kwargs& kwargs) {
+          return differentiate(name, f, chosen, with_value, args, kwargs);
+        };
+        return make_transformed(name, std::move(fun), nb::none(), call);
       },
-      nb::arg("fun"), nb::arg("argnums") = nb::none(), nb::arg("argnames") = nb::list(), doc);
+      nb::arg("fun"), nb::arg("argnums") = nb::none(), nb::arg("argnames") = nb::list(),
+      nb::sig(signature.c_str()), doc);
 }
 
 /// The arrays that a Python function gives for arrays.
@@ -173,6 +181,8 @@ nb::tuple as_lists(const std::pair<Arrays, Arrays>& pair) {
 }  // namespace
 
 void bind_transforms(nb::module_& m) {
+  bind_transformed(m);
+  bind_vmap(m);
   bind_grad(m, "grad", false,
             "A function that returns the gradient of a scalar function by chosen arguments "
             "(the first by default), which may be trees of arrays.\n\n>>> mx.grad(lambda x: "
@@ -186,6 +196,8 @@ void bind_transforms(nb::module_& m) {
         return as_lists(vjp(python_function(fun), arrays_of(primals), arrays_of(cotangents)));
       },
       nb::arg("fun"), nb::arg("primals"), nb::arg("cotangents"),
+      nb::sig("def vjp(fun: Callable, primals: list[array], cotangents: list[array]) -> "
+              "tuple[list[array], list[array]]"),
       "The outputs of a function of arrays, and the product of cotangents with its Jacobian.");
   m.def(
       "jvp",
@@ -193,6 +205,8 @@ void bind_transforms(nb::module_& m) {
         return as_lists(jvp(python_function(fun), arrays_of(primals), arrays_of(tangents)));
       },
       nb::arg("fun"), nb::arg("primals"), nb::arg("tangents"),
+      nb::sig("def jvp(fun: Callable, primals: list[array], tangents: list[array]) -> "
+              "tuple[list[array], list[array]]"),
       "The outputs of a function of arrays, and the product of its Jacobian with tangents.");
 }
 

@@ -1,5 +1,7 @@
 #include "trees.h"
 
+#include "state_trees.h"
+
 namespace rill::python {
 
 namespace {
@@ -16,6 +18,8 @@ void visit(nb::handle tree, const std::function<void(nb::handle)>& f, int depth)
     for (nb::handle item : tree) visit(item, f, depth + 1);
   } else if (PyDict_Check(tree.ptr())) {
     for (auto [key, item] : nb::borrow<nb::dict>(tree)) visit(item, f, depth + 1);
+  } else if (is_random_state(tree)) {
+    f(wrap(random::state()));
   } else {
     f(tree);
   }

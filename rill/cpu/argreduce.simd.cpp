@@ -7,6 +7,7 @@
 
 #include "rill/cpu/argreduce_kernels.h"
 #include "rill/cpu/half-inl.h"
+#include "rill/cpu/prefetch.h"
 #include "rill/cpu/unroll.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -51,6 +52,7 @@ struct Search {
     for (auto& x : v) x = hn::Set(d, before);
     int64_t i = 0;
     for (; i + unroll * lanes <= n; i += unroll * lanes) {
+      prefetch_lines_ahead<unroll * hn::MaxLanes(D()) * sizeof(T)>(p + i);
       RILL_UNROLL(4)
       for (int k = 0; k < unroll; ++k) v[k] = Best(v[k], LoadAs(d, p + i + k * lanes));
     }

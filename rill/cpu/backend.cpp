@@ -41,6 +41,10 @@ void start_cpu_backend() {
     add_linalg_kernels();
     add_spectrum_kernels();
     add_random_kernels();
+    add_fft_kernels();
+    add_conv_kernels();
+    add_fast_kernels();
+    add_attention_kernels();
     add_control_kernels();
     set_backend(DeviceType::cpu, new CpuBackend);
     return true;

@@ -18,6 +18,11 @@ void add_matmul_kernels();
 void add_linalg_kernels();
 void add_spectrum_kernels();
 void add_random_kernels();
+void add_fft_kernels();
+void add_conv_kernels();
+void add_fast_kernels();
+void add_attention_kernels();
+void add_attention_gradient_kernel();
 void add_control_kernels();
 
 }  // namespace rill

@@ -15,7 +15,7 @@ namespace rill {
 namespace {
 
 constexpr int64_t line = 64;
-constexpr int64_t chunk_bytes = 128 * 1024;  // what one chunk of a parallel loop moves
+constexpr int64_t chunk_bytes = 128 * 1024;  // what one chunk of a parallel loop moves, at least
 
 /// A dimension of a copy; strides in bytes.
 struct Dim {
@@ -249,7 +249,7 @@ void copy_strided(int item_size, const void* src, const Shape& shape, const Stri
 
 void fill(int item_size, void* dst, int64_t n, const void* value) {
   bool stream = use_streaming(n * item_size);
-  parallel_for(n, chunk_bytes / item_size, [&](int64_t begin, int64_t end) {
+  parallel_for(n, long_grain(n, chunk_bytes / item_size), [&](int64_t begin, int64_t end) {
     copy_kernels::fill_run(item_size, static_cast<uint8_t*>(dst) + begin * item_size,
                            (end - begin) * item_size, value, stream);
     if (stream) stream_fence();

@@ -12,7 +12,7 @@ namespace rill {
 namespace {
 
 constexpr int64_t tile = 1024;         // elements: four KiB of float32
-constexpr int64_t tiles_per_job = 32;  // what a core takes at a time
+constexpr int64_t tiles_per_job = 32;  // what a core takes at a time, at least
 constexpr uint16_t no_slot = 0xffff;
 
 /// How a dtype is held between instructions.
@@ -55,7 +55,8 @@ class Runner {
     make_operands();
     make_stores();
     assign_slots();
-    parallel_for(results_[0].size(), tile * tiles_per_job,
+    int64_t tiles = (results_[0].size() + tile - 1) / tile;
+    parallel_for(results_[0].size(), long_grain(tiles, tiles_per_job) * tile,
                  [this](int64_t begin, int64_t end) { run_job(begin, end); });
   }
 

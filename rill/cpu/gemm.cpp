@@ -8,6 +8,7 @@
 #include "rill/base/require.h"
 #include "rill/cpu/gemm_parts.h"
 #include "rill/cpu/gemm_scratch.h"
+#include "rill/cpu/onednn.h"
 #include "rill/runtime/parallel.h"
 
 namespace rill {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "rill/cpu/gemm_kernel.h"
+#include "rill/cpu/prefetch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rill::gemm_kernel::HWY_NAMESPACE {
@@ -241,6 +242,7 @@ HWY_ATTR float dot(const T* HWY_RESTRICT in, const float* HWY_RESTRICT x, int64_
   Vector s3 = s0;
   int64_t j = 0;
   for (; j + 4 * step <= depth; j += 4 * step) {
+    prefetch_lines_ahead<4 * hn::MaxLanes(Wide()) * sizeof(T)>(in + j);
     s0 = hn::MulAdd(load(d, in + j), hn::LoadU(d, x + j), s0);
     s1 = hn::MulAdd(load(d, in + j + step), hn::LoadU(d, x + j + step), s1);
     s2 = hn::MulAdd(load(d, in + j + 2 * step), hn::LoadU(d, x + j + 2 * step), s2);

@@ -1,111 +1,20 @@
-// bfloat16 by oneDNN, loaded at first use: it drags in OpenCL and OpenMP.
-#include <dlfcn.h>
-#include <oneapi/dnnl/dnnl.h>
-
+// bfloat16 by oneDNN.
 #include <algorithm>
 #include <array>
 #include <map>
 #include <memory>
 #include <optional>
 
-#include "rill/base/require.h"
 #include "rill/cpu/gemm_kernel.h"
 #include "rill/cpu/gemm_parts.h"
 #include "rill/cpu/gemm_scratch.h"
+#include "rill/cpu/onednn.h"
 #include "rill/runtime/parallel.h"
-
-// The headers fix the version of the library: its interface changed with 3.0.
-#ifndef RILL_DNNL_LIBRARY
-#define RILL_DNNL_LIBRARY "libdnnl.so.2"
-#endif
 
 namespace rill {
 namespace {
 
-/// The functions that we call, found by name.
-struct Dnnl {
-#define RILL_DNNL(name) decltype(&dnnl_##name) name = nullptr
-  RILL_DNNL(engine_create);
-  RILL_DNNL(stream_create);
-  RILL_DNNL(memory_desc_init_by_strides);
-  RILL_DNNL(memory_desc_get_size);
-  RILL_DNNL(memory_create);
-  RILL_DNNL(memory_destroy);
-  RILL_DNNL(memory_set_data_handle);
-  RILL_DNNL(matmul_desc_init);
-  RILL_DNNL(primitive_attr_create);
-  RILL_DNNL(primitive_attr_destroy);
-  RILL_DNNL(primitive_attr_set_scratchpad_mode);
-  RILL_DNNL(primitive_desc_create);
-  RILL_DNNL(primitive_desc_destroy);
-  RILL_DNNL(primitive_desc_query_md);
-  RILL_DNNL(primitive_create);
-  RILL_DNNL(primitive_destroy);
-  RILL_DNNL(primitive_execute);
-#undef RILL_DNNL
-  int (*omp_get_max_threads)() = nullptr;
-  void (*omp_set_num_threads)(int) = nullptr;
-  dnnl_engine_t engine = nullptr;
-  bool complete = true;
-
-  Dnnl() {
-    void* library = dlopen(RILL_DNNL_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    complete = library != nullptr;
-    if (!complete) return;
-    auto find = [&]<class F>(F& function, const char* name) {
-      function = reinterpret_cast<F>(dlsym(library, name));
-      complete = complete && function != nullptr;
-    };
-#define RILL_DNNL(name) find(name, "dnnl_" #name)
-    RILL_DNNL(engine_create);
-    RILL_DNNL(stream_create);
-    RILL_DNNL(memory_desc_init_by_strides);
-    RILL_DNNL(memory_desc_get_size);
-    RILL_DNNL(memory_create);
-    RILL_DNNL(memory_destroy);
-    RILL_DNNL(memory_set_data_handle);
-    RILL_DNNL(matmul_desc_init);
-    RILL_DNNL(primitive_attr_create);
-    RILL_DNNL(primitive_attr_destroy);
-    RILL_DNNL(primitive_attr_set_scratchpad_mode);
-    RILL_DNNL(primitive_desc_create);
-    RILL_DNNL(primitive_desc_destroy);
-    RILL_DNNL(primitive_desc_query_md);
-    RILL_DNNL(primitive_create);
-    RILL_DNNL(primitive_destroy);
-    RILL_DNNL(primitive_execute);
-#undef RILL_DNNL
-    find(omp_get_max_threads, "omp_get_max_threads");
-    find(omp_set_num_threads, "omp_set_num_threads");
-    complete = complete && engine_create(&engine, dnnl_cpu, 0) == dnnl_success;
-  }
-};
-
-const Dnnl& dnnl() {
-  static const Dnnl& functions = *new Dnnl();  // threads may end after the statics
-  return functions;
-}
-
-void check(dnnl_status_t status) {
-  require<std::runtime_error>(status == dnnl_success, "[matmul] oneDNN reported status {}",
-                              static_cast<int>(status));
-}
-
-/// Keeps the library in the calling thread: its number of OpenMP threads is 1 in this scope.
-class OneThread {
- public:
-  OneThread() : before_(dnnl().omp_get_max_threads()) {
-    if (before_ != 1) dnnl().omp_set_num_threads(1);
-  }
-  ~OneThread() {
-    if (before_ != 1) dnnl().omp_set_num_threads(before_);
-  }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  const int before_;
-};
+void check(dnnl_status_t status) { check_dnnl("matmul", status); }
 
 /// Everything that code is generated for.
 struct Key {
@@ -193,30 +102,18 @@ class Product {
 class Products {
  public:
   void run(const Key& key, const Operands& operands) {
-    if (stream_ == nullptr) {
-      check(dnnl().stream_create(&stream_, dnnl().engine, dnnl_stream_default_flags));
-    }
     auto found = products_.find(key);
     if (found == products_.end()) {
       if (products_.size() == most_kept) products_.clear();
       found = products_.emplace(key, std::make_unique<Product>(key)).first;
     }
-    found->second->run(stream_, operands);
+    found->second->run(dnnl_stream_of_thread(), operands);
   }
 
  private:
   static constexpr size_t most_kept = 256;
-  dnnl_stream_t stream_ = nullptr;  // a thread's only one: it lives as long as the process
   std::map<Key, std::unique_ptr<Product>> products_;
 };
-
-bool processor_multiplies_bfloat16() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
-}
 
 const bfloat16* corner(const Matrix& matrix, int64_t row, int64_t col) {
   return static_cast<const bfloat16*>(matrix.data) + row * matrix.row_stride +
@@ -224,11 +121,6 @@ const bfloat16* corner(const Matrix& matrix, int64_t row, int64_t col) {
 }
 
 }  // namespace
-
-bool onednn_has_bfloat16() {
-  static const bool available = processor_multiplies_bfloat16() && dnnl().complete;
-  return available;
-}
 
 bool gemm_onednn(const GemmCall& call) {
   const auto& [shape, a, b, c, ldc, scale] = call;

@@ -54,10 +54,6 @@ bool gemv(const GemmCall& call);
 /// float64, complex64 by OpenBLAS.
 void gemm_openblas(const GemmCall& call);
 
-/// Whether oneDNN is there and this processor multiplies bfloat16 in hardware. Loads the library
-/// at the first call.
-bool onednn_has_bfloat16();
-
 /// bfloat16 by oneDNN. False (and nothing done) where it cannot take the strides.
 bool gemm_onednn(const GemmCall& call);
 

@@ -121,8 +121,8 @@ void softmax_rows(Dtype dtype, const void* src, int64_t count, int64_t n, void* 
     }
     return;
   }
-  int64_t grain = std::max<int64_t>(1, chunk_items / std::max<int64_t>(n, 16));
-  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+  int64_t grain = long_grain(count * n, chunk_items) / std::max<int64_t>(n, 16);
+  parallel_for(count, std::max<int64_t>(1, grain), [&](int64_t begin, int64_t end) {
     alignas(64) uint8_t terms[scratch_bytes];
     for (int64_t row = begin; row < end; ++row) {
       Normaliser by = normaliser(rows, row, terms);

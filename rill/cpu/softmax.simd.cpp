@@ -12,6 +12,7 @@
 
 #include "rill/cpu/half-inl.h"
 #include "rill/cpu/math_exp-inl.h"
+#include "rill/cpu/prefetch.h"
 #include "rill/cpu/softmax_kernels.h"
 #include "rill/cpu/unroll.h"
 
@@ -27,6 +28,7 @@ struct Softmax {
   using D = hn::CappedTag<C, 64 / sizeof(C)>;
   static constexpr int64_t step = hn::MaxLanes(D());
   static constexpr int64_t lanes = 256 / sizeof(C);  // partial sums, as many on every target
+  static constexpr int64_t vectors = lanes / step;
   static constexpr C infinity = std::numeric_limits<C>::infinity();
 
   static double RowMax(const void* src, int64_t n) {
@@ -36,6 +38,7 @@ struct Softmax {
     for (auto& x : v) x = hn::Set(d, -infinity);
     int64_t i = 0;
     for (; i + 4 * step <= n; i += 4 * step) {
+      prefetch_lines_ahead<4 * step * sizeof(T)>(p + i);
       RILL_UNROLL(4)
       for (int k = 0; k < 4; ++k) v[k] = hn::Max(v[k], LoadAs(d, p + i + k * step));
     }
@@ -51,9 +54,25 @@ struct Softmax {
     C* out = static_cast<C*>(terms);
     const D d;
     const auto shift = hn::Set(d, static_cast<C>(max));
+    // While this row is in the first cache, the next one is on its way there.
+    const int64_t row_bytes = n * static_cast<int64_t>(sizeof(T));
+    const int64_t ahead = row_bytes <= (1 << 15) ? row_bytes : 4096;
     HWY_ALIGN C sums[lanes] = {};
+    hn::Vec<D> parts[vectors];
+    for (auto& part : parts) part = hn::Zero(d);
     int64_t i = 0;
-    for (int64_t lane = 0; i + step <= n; i += step, lane = (lane + step) & (lanes - 1)) {
+    for (; i + lanes <= n; i += lanes) {
+      prefetch_lines<lanes * sizeof(T)>(reinterpret_cast<const char*>(p + i) + ahead);
+      RILL_UNROLL(16)
+      for (int64_t k = 0; k < vectors; ++k) {
+        const auto v = Exp(d, hn::Sub(LoadAs(d, p + i + k * step), shift));
+        if (out != nullptr) hn::StoreU(v, d, out + i + k * step);
+        parts[k] = hn::Add(parts[k], v);
+      }
+    }
+    RILL_UNROLL(16)
+    for (int64_t k = 0; k < vectors; ++k) hn::Store(parts[k], d, sums + k * step);
+    for (int64_t lane = 0; i + step <= n; i += step, lane += step) {
       const auto v = Exp(d, hn::Sub(LoadAs(d, p + i), shift));
       if (out != nullptr) hn::StoreU(v, d, out + i);
       hn::Store(hn::Add(hn::Load(d, sums + lane), v), d, sums + lane);

@@ -12,7 +12,7 @@ namespace {
 
 struct Registry {
   std::mutex mutex;
-  uint32_t last = 0;
+  uint32_t last = placeholder_trace;
   std::vector<uint32_t> active;  // ascending
 
   void publish_lowest_locked();

@@ -5,6 +5,10 @@
 
 namespace rill {
 
+/// What depends on a placeholder (transforms/captured.h) is marked with this instead: it has no
+/// value, ever, and so its transformation counts as in progress for good.
+inline constexpr uint32_t placeholder_trace = 1;
+
 /// While it lives, nodes computed from arrays marked with `id()` stay connected to their inputs.
 /// Scopes may nest and may live on several threads.
 class TraceScope {

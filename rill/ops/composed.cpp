@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "rill/base/float_limits.h"
+#include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
@@ -316,6 +317,11 @@ const OpInfo depends_op{
       return result;
     },
     .jvp = [](const JvpArgs& args) -> Arrays { return {args.tangents[0]}; },
+    .vmap = [](const VmapArgs& args) -> Arrays {
+      Inputs inputs = args.inputs;
+      inputs[0] = batched_input(args, 0);
+      return apply_batched(args, std::move(inputs), {});
+    },
     .is_view = true,
     .kernels = {share_first, share_first, share_first},
 };

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "rill/ops/batching.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
@@ -22,6 +23,12 @@ Array power_tangent(const Array& g, const Array& a, const Array& out) {
   Array positive = a > Array(0.0, a.dtype());
   Array safe = where(positive, a, Array(1.0, a.dtype()));
   return where(positive, g * out * log(safe), Array(0.0, g.dtype()));
+}
+
+/// Of a complex number: what turns it, over its size. Zero for real ones.
+Array sign_tangent(const Array& g, const Array& x, const Array& out) {
+  if (!is_complex(x.dtype())) return none;
+  return (g - out * real(conjugate(out) * g)) / abs(x);
 }
 
 struct Derivatives {
@@ -91,7 +98,9 @@ Array tangent_by(const OpInfo& op, size_t i, const Array& g, const Inputs& in, c
 /// Reverse mode of a holomorphic function: conj(f'(z)) times the cotangent.
 Array cotangent_by(const OpInfo& op, size_t i, const Array& g, const Inputs& in, const Array& out) {
   if (!is_complex(in[i].dtype())) return tangent_by(op, i, g, in, out);
+  // Linear in the real and imaginary parts, but not complex-linear.
   if (op.row == Row::abs) return g * sign(in[i]);
+  if (op.row == Row::sign) return sign_tangent(g, in[i], out);
   if (op.row == Row::imag) return multiply(g, Array(complex64(0, 1)));
   Array result = tangent_by(op, i, conjugate(g), in, out);
   return result ? conjugate(result) : result;
@@ -112,7 +121,9 @@ Arrays elementwise_jvp(const OpInfo& op, const JvpArgs& args) {
   Array total;
   for (size_t i = 0; i < args.inputs.size(); ++i) {
     if (!args.tangents[i]) continue;
-    Array t = tangent_by(op, i, args.tangents[i], args.inputs, args.outputs[0]);
+    Array t = op.row == Row::abs && is_complex(args.inputs[i].dtype())
+                  ? real(conjugate(sign(args.inputs[i])) * args.tangents[i])
+                  : tangent_by(op, i, args.tangents[i], args.inputs, args.outputs[0]);
     if (!t) continue;
     t = broadcast_to(t, args.outputs[0].shape());
     total = total ? total + t : t;
@@ -150,16 +161,42 @@ Arrays select_jvp(const JvpArgs& args) {
   return {broadcast_to(t, args.outputs[0].shape())};
 }
 
+/// Operands broadcast by their last axes, so a batch goes in front of as many axes as the result
+/// has.
+Arrays elementwise_vmap(const VmapArgs& args) {
+  size_t ndim = args.node.output(0).shape.size();
+  Inputs inputs;
+  for (size_t i = 0; i < args.inputs.size(); ++i) {
+    const Array& x = args.inputs[i];
+    inputs.push_back(args.batched[i] ? stretched_to(x, ndim + 1) : x);
+  }
+  return apply_batched(args, std::move(inputs), args.node.attrs);
+}
+
 template <size_t I>
 constexpr OpInfo row_op() {
   constexpr Row row{I};
   if constexpr (row == Row::cast)
-    return {.name = "astype", .vjp = cast_vjp, .jvp = cast_jvp, .row = row};
+    return {
+        .name = "astype", .vjp = cast_vjp, .jvp = cast_jvp, .vmap = elementwise_vmap, .row = row};
   else if constexpr (row == Row::select)
-    return {.name = "where", .vjp = select_vjp, .jvp = select_jvp, .row = row};
+    return {.name = "where",
+            .vjp = select_vjp,
+            .jvp = select_jvp,
+            .vmap = elementwise_vmap,
+            .row = row};
   else if constexpr (rows[I].differentiable)
-    return {.name = rows[I].name, .vjp = row_vjp<I>, .jvp = row_jvp<I>, .row = row};
-  else return {.name = rows[I].name, .vjp = no_gradient, .jvp = no_tangent, .row = row};
+    return {.name = rows[I].name,
+            .vjp = row_vjp<I>,
+            .jvp = row_jvp<I>,
+            .vmap = elementwise_vmap,
+            .row = row};
+  else
+    return {.name = rows[I].name,
+            .vjp = no_gradient,
+            .jvp = no_tangent,
+            .vmap = elementwise_vmap,
+            .row = row};
 }
 
 template <size_t... I>

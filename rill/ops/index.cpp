@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
@@ -130,6 +131,43 @@ Arrays take_along_axis_jvp(const JvpArgs& args) {
   return {take_along_axis(args.tangents[0], args.inputs[1], args.attrs.as<AlongAxisAttrs>().axis)};
 }
 
+/// The index arrays from input `first` on, preceded by one that walks the batch.
+Arrays batched_indices(const VmapArgs& args, size_t first) {
+  size_t ndim = args.node.inputs.size() > first ? args.node.inputs[first].shape().size() : 0;
+  Shape column(ndim + 1, 1);
+  column[0] = args.batch;
+  Arrays result = {reshape(arange(int64_t{0}, args.batch, 1, Dtype::int64), column)};
+  result.insert(result.end(), args.inputs.begin() + first, args.inputs.end());
+  return result;
+}
+
+Axes with_batch_axis(const Axes& axes, int ndim) {
+  Axes result{0};
+  for (int axis : axes) result.push_back((axis < 0 ? axis + ndim : axis) + 1);
+  return result;
+}
+
+Arrays gather_vmap(const VmapArgs& args) {
+  const auto& attrs = args.node.attrs.as<GatherAttrs>();
+  const Array& x = args.inputs[0];
+  if (!args.batched[0]) {
+    return {gather(x, operands_from(args.inputs, 1), attrs.axes, attrs.sizes)};
+  }
+  Array all = gather(x, batched_indices(args, 1), with_batch_axis(attrs.axes, x.ndim() - 1),
+                     with_batch(1, attrs.sizes));
+  return {reshape(all, with_batch(args.batch, args.node.output(0).shape))};
+}
+
+Arrays scatter_vmap(const VmapArgs& args) {
+  const auto& attrs = args.node.attrs.as<ScatterAttrs>();
+  Array x = batched_input(args, 0);
+  Array updates = batched_input(args, 1);
+  Shape shape = updates.shape();  // a slice has one element of the batch
+  shape.insert(shape.end() - (x.ndim() - 1), 1);
+  return {scatter(attrs.mode, x, reshape(updates, shape), batched_indices(args, 2),
+                  with_batch_axis(attrs.axes, x.ndim() - 1))};
+}
+
 void require_indices(const char* operation, const Array& indices) {
   require(is_integer(indices.dtype()), "[{}] indices must be integers, got {}", operation,
           name_of(indices.dtype()));
@@ -153,12 +191,17 @@ void require_axes(const char* operation, const Arrays& indices, const Axes& axes
 
 }  // namespace
 
-const OpInfo gather_op{.name = "gather", .vjp = gather_vjp, .jvp = gather_jvp};
-const OpInfo scatter_op{.name = "scatter", .vjp = scatter_vjp, .jvp = scatter_jvp};
-const OpInfo take_along_axis_op{
-    .name = "take_along_axis", .vjp = take_along_axis_vjp, .jvp = take_along_axis_jvp};
-const OpInfo scatter_along_axis_op{
-    .name = "scatter_along_axis", .vjp = scatter_along_axis_vjp, .jvp = scatter_along_axis_jvp};
+const OpInfo gather_op{.name = "gather", .vjp = gather_vjp, .jvp = gather_jvp, .vmap = gather_vmap};
+const OpInfo scatter_op{
+    .name = "scatter", .vjp = scatter_vjp, .jvp = scatter_jvp, .vmap = scatter_vmap};
+const OpInfo take_along_axis_op{.name = "take_along_axis",
+                                .vjp = take_along_axis_vjp,
+                                .jvp = take_along_axis_jvp,
+                                .vmap = axis_vmap<AlongAxisAttrs>};
+const OpInfo scatter_along_axis_op{.name = "scatter_along_axis",
+                                   .vjp = scatter_along_axis_vjp,
+                                   .jvp = scatter_along_axis_jvp,
+                                   .vmap = axis_vmap<AlongAxisAttrs>};
 
 Array gather(const Array& x, const Arrays& indices, const Axes& axes, const Shape& sizes,
              StreamOrDevice s) {

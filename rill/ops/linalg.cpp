@@ -1,6 +1,7 @@
 // Inverses, solutions and determinants.
 #include "rill/ops/linalg.h"
 
+#include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/linalg_parts.h"
 #include "rill/ops/matmul.h"
@@ -154,6 +155,18 @@ Arrays solve_jvp(const JvpArgs& args) {
   return {solve_system(solver(triangle), args.inputs[0], t, triangle)};
 }
 
+/// One matrix with many right-hand sides is factored once: they are columns of one system.
+Arrays solve_vmap(const VmapArgs& args) {
+  const Array& a = args.inputs[0];
+  if (args.batched[0]) return leading_vmap(args);
+  Array columns = moveaxis(args.inputs[1], 0, -2);
+  int64_t count = args.batch * columns.shape(-1);
+  Array system = reshape(columns, batch_and(a, {a.shape(-1), count}));
+  Triangle triangle = args.node.attrs.as<TriangleAttrs>().triangle;
+  Array all = solve_system(solver(triangle), a, system, triangle);
+  return {moveaxis(reshape(all, columns.shape()), -2, 0)};
+}
+
 Array inverse_trace(const Array& a, const Array& tangent) {
   return sum(diagonal(solve(a, tangent), 0, -2, -1), Axes{-1});
 }
@@ -196,18 +209,36 @@ Array prepared(const char* operation, const Array& a) {
 
 }  // namespace
 
-const OpInfo inverse_op{
-    .name = "linalg.inv", .vjp = inverse_vjp, .jvp = inverse_jvp, .cost = cubic_cost<2>};
-const OpInfo solve_op{
-    .name = "linalg.solve", .vjp = solve_vjp, .jvp = solve_jvp, .cost = cubic_cost<1>};
-const OpInfo solve_triangular_op{
-    .name = "linalg.solve_triangular", .vjp = solve_vjp, .jvp = solve_jvp, .cost = cubic_cost<1>};
-const OpInfo lu_factor_op{.name = "linalg.lu_factor", .cost = cubic_cost<1>};
-const OpInfo det_op{.name = "linalg.det", .vjp = det_vjp, .jvp = det_jvp, .cost = cubic_cost<1>};
-const OpInfo slogdet_op{
-    .name = "linalg.slogdet", .vjp = slogdet_vjp, .jvp = slogdet_jvp, .cost = cubic_cost<1>};
-const OpInfo pinv_op{
-    .name = "linalg.pinv", .vjp = pinv_vjp, .jvp = pinv_jvp, .cost = cubic_cost<20>};
+const OpInfo inverse_op{.name = "linalg.inv",
+                        .vjp = inverse_vjp,
+                        .jvp = inverse_jvp,
+                        .vmap = leading_vmap,
+                        .cost = cubic_cost<2>};
+const OpInfo solve_op{.name = "linalg.solve",
+                      .vjp = solve_vjp,
+                      .jvp = solve_jvp,
+                      .vmap = solve_vmap,
+                      .cost = cubic_cost<1>};
+const OpInfo solve_triangular_op{.name = "linalg.solve_triangular",
+                                 .vjp = solve_vjp,
+                                 .jvp = solve_jvp,
+                                 .vmap = solve_vmap,
+                                 .cost = cubic_cost<1>};
+const OpInfo det_op{.name = "linalg.det",
+                    .vjp = det_vjp,
+                    .jvp = det_jvp,
+                    .vmap = leading_vmap,
+                    .cost = cubic_cost<1>};
+const OpInfo slogdet_op{.name = "linalg.slogdet",
+                        .vjp = slogdet_vjp,
+                        .jvp = slogdet_jvp,
+                        .vmap = leading_vmap,
+                        .cost = cubic_cost<1>};
+const OpInfo pinv_op{.name = "linalg.pinv",
+                     .vjp = pinv_vjp,
+                     .jvp = pinv_jvp,
+                     .vmap = leading_vmap,
+                     .cost = cubic_cost<20>};
 
 namespace linalg {
 
@@ -239,37 +270,6 @@ Array solve(const Array& a, const Array& b, StreamOrDevice s) {
 Array solve_triangular(const Array& a, const Array& b, bool upper, StreamOrDevice s) {
   StreamScope scope(to_stream(s));
   return solve_system(solve_triangular_op, a, b, upper ? Triangle::upper : Triangle::lower);
-}
-
-namespace {
-
-/// Factors, pivots and row indices.
-Arrays factored(const char* operation, const Array& a) {
-  require_matrices(operation, a);
-  int64_t rows = a.shape(-2);
-  return make_arrays(lu_factor_op, to_stream(),
-                     {Output(a.dtype(), a.shape()),
-                      Output(Dtype::uint32, batch_and(a, {std::min(rows, a.shape(-1))})),
-                      Output(Dtype::uint32, batch_and(a, {rows}))},
-                     {a});
-}
-
-}  // namespace
-
-std::pair<Array, Array> lu_factor(const Array& a, StreamOrDevice s) {
-  StreamScope scope(to_stream(s));
-  Arrays parts = factored("linalg.lu_factor", a);
-  return {parts[0], parts[1]};
-}
-
-Arrays lu(const Array& a, StreamOrDevice s) {
-  StreamScope scope(to_stream(s));
-  Arrays parts = factored("linalg.lu", a);
-  int64_t rows = a.shape(-2);
-  int64_t columns = a.shape(-1);
-  int64_t k = std::min(rows, columns);
-  Array lower = tril(block(parts[0], 0, rows, 0, k), -1) + eye(rows, k, 0, real_of(a.dtype()));
-  return {parts[2], lower, triu(block(parts[0], 0, k, 0, columns))};
 }
 
 Array det(const Array& a, StreamOrDevice s) {

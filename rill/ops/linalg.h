@@ -72,7 +72,7 @@ Arrays svd(const Array& a, bool compute_uv = true, StreamOrDevice s = {});
 std::pair<Array, Array> eigh(const Array& a, Triangle triangle = Triangle::lower,
                              StreamOrDevice s = {});
 Array eigvalsh(const Array& a, Triangle triangle = Triangle::lower, StreamOrDevice s = {});
-/// complex64 eigenvalues and eigenvectors (columns, of length 1), without derivatives.
+/// complex64 eigenvalues and eigenvectors (columns of length 1, whose largest component is real).
 std::pair<Array, Array> eig(const Array& a, StreamOrDevice s = {});
 Array eigvals(const Array& a, StreamOrDevice s = {});
 

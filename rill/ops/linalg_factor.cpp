@@ -1,10 +1,12 @@
 // Factorisations: Cholesky, QR, singular values, eigenvalues. Derivatives follow M. B. Giles,
 // "Collected matrix derivative results for forward and reverse mode AD", 2008.
+#include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/linalg.h"
 #include "rill/ops/linalg_parts.h"
 #include "rill/ops/matmul.h"
+#include "rill/ops/reduce.h"
 
 namespace rill {
 
@@ -32,11 +34,6 @@ Arrays cholesky_jvp(const JvpArgs& args) {
   Array left = solve_triangular(l, hermitian_part(args.tangents[0]));
   Array t = matmul(l, phi(solve_triangular(l, adjoint(left))));
   return {upper ? adjoint(t) : t};
-}
-
-/// x times the inverse of the upper triangular r.
-Array over(const Array& x, const Array& r) {
-  return adjoint(solve_triangular(adjoint(r), adjoint(x)));
 }
 
 /// The strict lower triangle minus its adjoint, and the imaginary part of the diagonal: what of x
@@ -163,23 +160,121 @@ Arrays svd_vjp(const VjpArgs& args) {
   }
   return {matmul(matmul(parts[0], astype(middle, a.dtype())), parts[2])};
 }
+
+/// [x, -y^H; y, 0] for a corner y below the square x, which is skew-Hermitian.
+Array with_corner(const Array& x, const Array& y) {
+  int last = x.ndim() - 1;
+  int64_t size = y.shape(-2);
+  Array nothing = zeros(batch_and(y, {size, size}), y.dtype());
+  return concatenate({concatenate({x, y}, last - 1), concatenate({-adjoint(y), nothing}, last - 1)},
+                     last);
+}
+
+/// The turns u^H du and v^H dv, for `moved` = u^H da v. Among vectors of no singular value there
+/// is none.
+std::pair<Array, Array> svd_turns(const Array& moved, const Array& s) {
+  int64_t m = moved.shape(-2);
+  int64_t n = moved.shape(-1);
+  int64_t k = std::min(m, n);
+  Array square_part = block(moved, 0, k, 0, k);
+  Array other = adjoint(square_part);
+  Array gaps = reciprocal_gaps(square(s));
+  Array tu = gaps * (square_part * as_row(s) + other * as_column(s));
+  Array tv = gaps * (square_part * as_column(s) + other * as_row(s));
+  if (is_complex(moved.dtype())) {
+    Array phase = (square_part - other) * eye(k, k) / (as_row(s) * 4.0);
+    tu = tu + phase;
+    tv = tv - phase;
+  }
+  if (m > n) tu = with_corner(tu, block(moved, n, m - n, 0, n) / as_row(s));
+  if (n > m) tv = with_corner(tv, adjoint(block(moved, 0, m, m, n - m) / as_column(s)));
+  return {tu, tv};
+}
+
 Arrays svd_jvp(const JvpArgs& args) {
-  require(!args.attrs.as<SpectrumAttrs>().vectors,
-          "[jvp] the singular vectors of linalg.svd have no forward derivative");
-  Arrays parts = svd(args.inputs[0]);
+  bool vectors = args.attrs.as<SpectrumAttrs>().vectors;
+  Arrays parts = vectors ? args.outputs : svd(args.inputs[0]);
   Array moved = matmul(matmul(adjoint(parts[0]), args.tangents[0]), adjoint(parts[2]));
-  return {real(diagonal(moved, 0, -2, -1))};
+  Array ts = real(diagonal(moved, 0, -2, -1));
+  if (!vectors) return {ts};
+  auto [tu, tv] = svd_turns(moved, parts[1]);
+  return {matmul(parts[0], tu), ts, -matmul(tv, parts[2])};
+}
+
+/// Where each eigenvector (column) has the largest component, which is real; 0 elsewhere.
+Array real_components(const Array& v) {
+  int rows = v.ndim() - 2;
+  Array places = arange(int64_t{0}, v.shape(-2), int64_t{1}, Dtype::uint32);
+  return astype(equal(as_column(places), argmax(abs(v), rows, true)), v.dtype());
+}
+
+Array column_sum(const Array& x) { return sum(x, Axes{-2}, true); }
+
+struct Eigen {
+  Array values, vectors;
+};
+Eigen eigen_of(const Array& a, const Arrays& outputs, bool vectors) {
+  if (vectors) return {outputs[0], outputs[1]};
+  auto [w, v] = eig(a);
+  return {w, v};
+}
+
+/// a v = v diag(w), where each column of v has length 1 and one real component.
+Arrays eig_vjp(const VjpArgs& args) {
+  bool vectors = args.attrs.as<SpectrumAttrs>().vectors;
+  const Array& a = args.inputs[0];
+  auto [w, v] = eigen_of(a, args.outputs, vectors);
+  Array vh = adjoint(v);
+  Array middle;
+  if (args.cotangents[0]) middle = diagonal_matrix(args.cotangents[0]);
+  if (vectors && args.cotangents[1]) {
+    const Array& g = args.cotangents[1];
+    Array mask = real_components(v);
+    Array along = column_sum(conjugate(g) * v);
+    Array turn = mask * imag(along) * Array(complex64(0, 1)) / column_sum(mask * v);
+    Array turned = matmul(vh, g - v * real(along) + turn) * conjugate(reciprocal_gaps(w));
+    middle = middle ? middle + turned : turned;
+  }
+  Array result = solve(vh, matmul(middle, vh));
+  return {astype(is_complex(a.dtype()) ? result : real(result), a.dtype())};
+}
+Arrays eig_jvp(const JvpArgs& args) {
+  bool vectors = args.attrs.as<SpectrumAttrs>().vectors;
+  auto [w, v] = eigen_of(args.inputs[0], args.outputs, vectors);
+  Array moved = solve(v, matmul(astype(args.tangents[0], v.dtype()), v));
+  Arrays result = {diagonal(moved, 0, -2, -1)};
+  if (!vectors) return result;
+  Array t = matmul(v, moved * reciprocal_gaps(w));
+  Array mask = real_components(v);
+  Array turn = imag(column_sum(mask * t) / column_sum(mask * v)) * Array(complex64(0, 1));
+  result.push_back(t - v * (real(column_sum(conjugate(v) * t)) + turn));
+  return result;
 }
 
 }  // namespace
 
-const OpInfo cholesky_op{
-    .name = "linalg.cholesky", .vjp = cholesky_vjp, .jvp = cholesky_jvp, .cost = cubic_cost<1>};
-const OpInfo qr_op{.name = "linalg.qr", .vjp = qr_vjp, .jvp = qr_jvp, .cost = cubic_cost<4>};
-const OpInfo svd_op{.name = "linalg.svd", .vjp = svd_vjp, .jvp = svd_jvp, .cost = cubic_cost<20>};
-const OpInfo eigh_op{
-    .name = "linalg.eigh", .vjp = eigh_vjp, .jvp = eigh_jvp, .cost = cubic_cost<9>};
-const OpInfo eig_op{.name = "linalg.eig", .cost = cubic_cost<25>};
+const OpInfo cholesky_op{.name = "linalg.cholesky",
+                         .vjp = cholesky_vjp,
+                         .jvp = cholesky_jvp,
+                         .vmap = leading_vmap,
+                         .cost = cubic_cost<1>};
+const OpInfo qr_op{
+    .name = "linalg.qr", .vjp = qr_vjp, .jvp = qr_jvp, .vmap = leading_vmap, .cost = cubic_cost<4>};
+const OpInfo svd_op{.name = "linalg.svd",
+                    .vjp = svd_vjp,
+                    .jvp = svd_jvp,
+                    .vmap = leading_vmap,
+                    .cost = cubic_cost<20>};
+const OpInfo eigh_op{.name = "linalg.eigh",
+                     .vjp = eigh_vjp,
+                     .jvp = eigh_jvp,
+                     .vmap = leading_vmap,
+                     .cost = cubic_cost<9>};
+const OpInfo eig_op{.name = "linalg.eig",
+                    .vjp = eig_vjp,
+                    .jvp = eig_jvp,
+                    .vmap = leading_vmap,
+                    .cost = cubic_cost<25>};
 
 namespace linalg {
 

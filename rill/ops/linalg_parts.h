@@ -22,6 +22,10 @@ Array block(const Array& x, int64_t row, int64_t rows, int64_t column, int64_t c
 /// x as a matrix that scales columns: x[..., None, :]; as one that scales rows: x[..., :, None].
 inline Array as_row(const Array& x) { return expand_dims(x, {-2}); }
 inline Array as_column(const Array& x) { return expand_dims(x, {-1}); }
+/// x times the inverse of the upper triangular r.
+inline Array over(const Array& x, const Array& r) {
+  return adjoint(solve_triangular(adjoint(r), adjoint(x)));
+}
 /// Diagonal matrices.
 Array diagonal_matrix(const Array& x);
 

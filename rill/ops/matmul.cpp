@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "rill/ops/batching.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/reduce.h"
@@ -53,6 +54,31 @@ Arrays addmm_jvp(const JvpArgs& args) {
   return {total};
 }
 
+/// A matrix that all of the batch share makes one large product: its rows if it is the second
+/// factor, else its columns, which are rows of the transposed product.
+Arrays matmul_vmap(const VmapArgs& args) {
+  const Array& a = args.inputs[0];
+  const Array& b = args.inputs[1];
+  if (!args.batched[1] && b.ndim() == 2) return {matmul(a, b)};
+  if (!args.batched[0] && a.ndim() == 2) {
+    Array product = matmul(swapaxes(b, -1, -2), swapaxes(a, -1, -2));
+    return {swapaxes(product, -1, -2)};
+  }
+  return leading_vmap(args);
+}
+
+Arrays addmm_vmap(const VmapArgs& args) {
+  const auto& attrs = args.node.attrs.as<AddmmAttrs>();
+  const Array& a = args.inputs[1];
+  const Array& b = args.inputs[2];
+  if (args.batched[2] || b.ndim() != 2) return leading_vmap(args);
+  int64_t rows = args.batch * a.shape(-2);
+  Array all =
+      addmm(reshape(batched_input(args, 0), {rows, b.shape(-1)}),
+            reshape(batched_input(args, 1), {rows, b.shape(-2)}), b, attrs.alpha, attrs.beta);
+  return {reshape(all, with_batch(args.batch, args.node.output(0).shape))};
+}
+
 double matmul_cost(const Node& node) {
   const Array& a = node.inputs[node.inputs.size() - 2];
   return 0.02 * static_cast<double>(node.output(0).size) * static_cast<double>(a.shape(-1)) + 500;
@@ -96,8 +122,13 @@ Operands prepare(const char* operation, Array a, Array b, Stream stream) {
 
 }  // namespace
 
-const OpInfo matmul_op{.name = "matmul", .vjp = matmul_vjp, .jvp = matmul_jvp, .cost = matmul_cost};
-const OpInfo addmm_op{.name = "addmm", .vjp = addmm_vjp, .jvp = addmm_jvp, .cost = matmul_cost};
+const OpInfo matmul_op{.name = "matmul",
+                       .vjp = matmul_vjp,
+                       .jvp = matmul_jvp,
+                       .vmap = matmul_vmap,
+                       .cost = matmul_cost};
+const OpInfo addmm_op{
+    .name = "addmm", .vjp = addmm_vjp, .jvp = addmm_jvp, .vmap = addmm_vmap, .cost = matmul_cost};
 
 Array matmul(const Array& a, const Array& b, StreamOrDevice s) {
   Stream stream = to_stream(s);

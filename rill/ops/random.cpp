@@ -3,6 +3,7 @@
 #include <cmath>
 #include <mutex>
 
+#include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
@@ -15,8 +16,10 @@
 
 namespace rill {
 
-const OpInfo random_bits_op{.name = "random.bits", .vjp = no_gradient, .jvp = no_tangent};
-const OpInfo random_uniform_op{.name = "random.uniform", .vjp = no_gradient, .jvp = no_tangent};
+const OpInfo random_bits_op{
+    .name = "random.bits", .vjp = no_gradient, .jvp = no_tangent, .vmap = leading_vmap};
+const OpInfo random_uniform_op{
+    .name = "random.uniform", .vjp = no_gradient, .jvp = no_tangent, .vmap = leading_vmap};
 
 namespace random {
 

@@ -14,7 +14,8 @@ struct RandomBitsAttrs {
   Shape shape;
   bool operator==(const RandomBitsAttrs&) const = default;
 };
-/// Uniform numbers in [low, high) for one key; bounds are numbers of the dtype.
+/// Uniform numbers in [low, high) for keys of shape (..., 2), as above; bounds are numbers of the
+/// dtype.
 struct RandomUniformAttrs {
   Shape shape;
   double low;

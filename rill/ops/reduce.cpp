@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
@@ -127,6 +128,11 @@ Arrays logsumexp_jvp(const JvpArgs& args) {
   return {sum(args.tangents[0] * exp(args.inputs[0] - args.outputs[0]), Axes{-1}, true)};
 }
 
+Arrays reduce_vmap(const VmapArgs& args) {
+  const auto& attrs = args.node.attrs.as<ReduceAttrs>();
+  return apply_batched(args, args.inputs, ReduceAttrs{attrs.kind, behind_batch(attrs.axes)});
+}
+
 Array arg_reduce(const char* operation, bool largest, const Array& x, std::optional<int> axis,
                  bool keepdims, StreamOrDevice s) {
   Stream stream = to_stream(s);
@@ -143,10 +149,13 @@ Array arg_reduce(const char* operation, bool largest, const Array& x, std::optio
 
 }  // namespace
 
-const OpInfo reduce_op{.name = "reduce", .vjp = reduce_vjp, .jvp = reduce_jvp};
-const OpInfo arg_reduce_op{.name = "argreduce", .vjp = no_gradient, .jvp = no_tangent};
-const OpInfo softmax_op{.name = "softmax", .vjp = softmax_vjp, .jvp = softmax_jvp};
-const OpInfo logsumexp_op{.name = "logsumexp", .vjp = logsumexp_vjp, .jvp = logsumexp_jvp};
+const OpInfo reduce_op{.name = "reduce", .vjp = reduce_vjp, .jvp = reduce_jvp, .vmap = reduce_vmap};
+const OpInfo arg_reduce_op{
+    .name = "argreduce", .vjp = no_gradient, .jvp = no_tangent, .vmap = axis_vmap<ArgReduceAttrs>};
+const OpInfo softmax_op{
+    .name = "softmax", .vjp = softmax_vjp, .jvp = softmax_jvp, .vmap = leading_vmap};
+const OpInfo logsumexp_op{
+    .name = "logsumexp", .vjp = logsumexp_vjp, .jvp = logsumexp_jvp, .vmap = leading_vmap};
 
 int64_t reduced_count(const Shape& shape, const Axes& axes) {
   int64_t count = 1;

@@ -1,5 +1,6 @@
 #include "rill/ops/scan.h"
 
+#include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
@@ -60,7 +61,8 @@ Arrays scan_vjp(const VjpArgs& args) {
   const Array& g = args.cotangents[0];
   switch (attrs.kind) {
     case ScanKind::sum: return {again(attrs, ScanKind::sum, g, !attrs.reverse)};
-    case ScanKind::prod: return {again(attrs, ScanKind::sum, g * out, !attrs.reverse) / x};
+    case ScanKind::prod:
+      return {again(attrs, ScanKind::sum, g * conjugate(out), !attrs.reverse) / conjugate(x)};
     case ScanKind::logaddexp: {
       Array high = stop_gradient(max(x, Axes{attrs.axis}, true));
       Array ratio = g * exp(high - out);
@@ -88,7 +90,8 @@ Arrays scan_jvp(const JvpArgs& args) {
 
 }  // namespace
 
-const OpInfo scan_op{.name = "scan", .vjp = scan_vjp, .jvp = scan_jvp};
+const OpInfo scan_op{
+    .name = "scan", .vjp = scan_vjp, .jvp = scan_jvp, .vmap = axis_vmap<ScanAttrs>};
 
 Array scan(ScanKind kind, const Array& x, std::optional<int> axis, bool reverse, bool inclusive,
            StreamOrDevice s) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
@@ -68,6 +69,30 @@ Arrays slice_update_vjp(const VjpArgs& args) {
   return result;
 }
 
+Arrays reshape_vmap(const VmapArgs& args) {
+  return {reshape(args.inputs[0], with_batch(args.batch, args.node.output(0).shape))};
+}
+
+/// Values that differ over the batch go where the padding of a mask is.
+Arrays pad_vmap(const VmapArgs& args) {
+  const auto& attrs = args.node.attrs.as<PadAttrs>();
+  Shape low = with_batch(0, attrs.low);
+  Shape high = with_batch(0, attrs.high);
+  Array x = batched_input(args, 0);
+  const Array& value = args.inputs[1];
+  if (!args.batched[1]) return {pad(x, low, high, value)};
+  Array inside = pad(ones(x.shape(), Dtype::bool_), low, high, Array(false));
+  Shape column(x.ndim(), 1);
+  column[0] = args.batch;
+  return {where(inside, pad(x, low, high, Array(0.0, x.dtype())), reshape(value, column))};
+}
+
+Arrays slice_update_vmap(const VmapArgs& args) {
+  const auto& attrs = args.node.attrs.as<SliceAttrs>();
+  return {slice_update(batched_input(args, 0), batched_input(args, 1), with_batch(0, attrs.start),
+                       with_batch(1, attrs.step))};
+}
+
 }  // namespace
 
 const OpInfo reshape_op{
@@ -78,6 +103,7 @@ const OpInfo reshape_op{
     .jvp = [](const JvpArgs& args) -> Arrays {
       return {reshape(args.tangents[0], args.outputs[0].shape())};
     },
+    .vmap = reshape_vmap,
     .is_view = true,
 };
 
@@ -85,24 +111,28 @@ const OpInfo contiguous_op{
     .name = "contiguous",
     .vjp = [](const VjpArgs& args) -> Arrays { return {args.cotangents[0]}; },
     .jvp = [](const JvpArgs& args) -> Arrays { return {args.tangents[0]}; },
+    .vmap = leading_vmap,
 };
 
 const OpInfo concatenate_op{
     .name = "concatenate",
     .vjp = concatenate_vjp,
     .jvp = jointly_linear_jvp<concatenate_op>,
+    .vmap = axis_vmap<AxisAttrs>,
 };
 
 const OpInfo pad_op{
     .name = "pad",
     .vjp = pad_vjp,
     .jvp = jointly_linear_jvp<pad_op>,
+    .vmap = pad_vmap,
 };
 
 const OpInfo slice_update_op{
     .name = "slice_update",
     .vjp = slice_update_vjp,
     .jvp = jointly_linear_jvp<slice_update_op>,
+    .vmap = slice_update_vmap,
 };
 
 Array reshape(const Array& x, Shape shape, StreamOrDevice s) {

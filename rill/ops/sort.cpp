@@ -1,5 +1,6 @@
 #include "rill/ops/sort.h"
 
+#include "rill/ops/batching.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/index.h"
 #include "rill/ops/shape.h"
@@ -31,8 +32,10 @@ Array sorted(const OpInfo& op, const Array& x, Dtype dtype, std::optional<int> a
 
 }  // namespace
 
-const OpInfo sort_op{.name = "sort", .vjp = sort_vjp, .jvp = sort_jvp};
-const OpInfo argsort_op{.name = "argsort", .vjp = no_gradient, .jvp = no_tangent};
+const OpInfo sort_op{
+    .name = "sort", .vjp = sort_vjp, .jvp = sort_jvp, .vmap = axis_vmap<SortAttrs>};
+const OpInfo argsort_op{
+    .name = "argsort", .vjp = no_gradient, .jvp = no_tangent, .vmap = axis_vmap<SortAttrs>};
 
 Array sort(const Array& x, std::optional<int> axis, StreamOrDevice s) {
   return sorted(sort_op, x, x.dtype(), axis, s);

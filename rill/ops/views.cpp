@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
@@ -35,6 +36,10 @@ const OpInfo broadcast_op{
       return {sum_to(args.cotangents[0], args.inputs[0].shape())};
     },
     .jvp = linear_jvp<broadcast_op>,
+    .vmap = [](const VmapArgs& args) -> Arrays {
+      Shape shape = with_batch(args.batch, args.node.output(0).shape);
+      return {broadcast_to(stretched_to(args.inputs[0], shape.size()), shape)};
+    },
     .is_view = true,
     .kernels = everywhere([](const Launch& launch) {
       const Output& in = launch.in(0);
@@ -51,6 +56,11 @@ const OpInfo transpose_op{
       return {transpose(args.cotangents[0], inverse)};
     },
     .jvp = linear_jvp<transpose_op>,
+    .vmap = [](const VmapArgs& args) -> Arrays {
+      Axes axes = behind_batch(args.node.attrs.as<TransposeAttrs>().axes);
+      axes.insert(axes.begin(), 0);
+      return {transpose(args.inputs[0], axes)};
+    },
     .is_view = true,
     .kernels = everywhere([](const Launch& launch) {
       const Output& in = launch.in(0);
@@ -68,6 +78,11 @@ const OpInfo slice_op{
       return {slice_update(nothing, args.cotangents[0], attrs.start, attrs.step)};
     },
     .jvp = linear_jvp<slice_op>,
+    .vmap = [](const VmapArgs& args) -> Arrays {
+      const auto& attrs = args.node.attrs.as<SliceAttrs>();
+      SliceAttrs each{with_batch(0, attrs.start), with_batch(1, attrs.step)};
+      return apply_batched(args, args.inputs, std::move(each));
+    },
     .is_view = true,
     .kernels = everywhere([](const Launch& launch) {
       Layout layout = sliced_layout(launch.in(0), launch.attrs<SliceAttrs>());
@@ -101,6 +116,10 @@ const OpInfo diagonal_op{
       return {transpose(matrix, order)};
     },
     .jvp = linear_jvp<diagonal_op>,
+    .vmap = [](const VmapArgs& args) -> Arrays {
+      const auto& attrs = args.node.attrs.as<DiagonalAttrs>();
+      return {diagonal(args.inputs[0], attrs.offset, attrs.axis1 + 1, attrs.axis2 + 1)};
+    },
     .is_view = true,
     .kernels = everywhere([](const Launch& launch) {
       const auto& attrs = launch.attrs<DiagonalAttrs>();
@@ -134,6 +153,13 @@ const OpInfo as_strided_op{
     .name = "as_strided",
     .vjp = as_strided_vjp,
     .jvp = linear_jvp<as_strided_op>,
+    .vmap = [](const VmapArgs& args) -> Arrays {
+      const auto& attrs = args.node.attrs.as<StridedAttrs>();
+      Strides strides{element_count(args.node.inputs[0].shape())};
+      strides.append(attrs.strides.begin(), attrs.strides.end());
+      return {as_strided(args.inputs[0], with_batch(args.batch, attrs.shape), std::move(strides),
+                         attrs.offset)};
+    },
     .is_view = true,
     .kernels = everywhere([](const Launch& launch) {
       const auto& attrs = launch.attrs<StridedAttrs>();
@@ -145,6 +171,9 @@ const OpInfo view_op{
     .name = "view",
     .vjp = no_gradient,
     .jvp = no_tangent,
+    .vmap = [](const VmapArgs& args) -> Arrays {
+      return {view(args.inputs[0], args.node.output(0).dtype)};
+    },
     .is_view = true,
     .kernels = everywhere([](const Launch& launch) {
       const Output& in = launch.in(0);
@@ -156,6 +185,7 @@ const OpInfo stop_gradient_op{
     .name = "stop_gradient",
     .vjp = no_gradient,
     .jvp = no_tangent,
+    .vmap = leading_vmap,
     .is_view = true,
     .kernels = everywhere([](const Launch& launch) {
       launch.out().place_view(launch.in(0), launch.in(0).strides, 0);

@@ -25,28 +25,6 @@ std::mutex& scheduling_lock() {
   return *mutex;
 }
 
-/// The same kind of exception, with the operation's name in front if it lacks one.
-std::exception_ptr named(std::exception_ptr error, const Step& step) {
-  auto with_name = [&](const char* what) {
-    return what[0] == '[' ? std::string(what) : fmt::format("[{}] {}", step.name(), what);
-  };
-  try {
-    std::rethrow_exception(error);
-  } catch (const OutOfMemory& e) {
-    return std::make_exception_ptr(OutOfMemory(fmt::format("[{}] {}", step.name(), e.what())));
-  } catch (const type_error& e) {
-    return std::make_exception_ptr(type_error(with_name(e.what())));
-  } catch (const std::invalid_argument& e) {
-    return std::make_exception_ptr(std::invalid_argument(with_name(e.what())));
-  } catch (const std::out_of_range& e) {
-    return std::make_exception_ptr(std::out_of_range(with_name(e.what())));
-  } catch (const std::exception& e) {
-    return std::make_exception_ptr(std::runtime_error(with_name(e.what())));
-  } catch (...) {
-    return error;
-  }
-}
-
 void fail(Step& step, const std::exception_ptr& error) {
   for (const Array& result : step.results) {
     result.node().error = error;
@@ -90,7 +68,7 @@ class EvalTask final : public Task {
     try {
       rill::run_step(stream_, step);
     } catch (...) {
-      return fail(step, named(std::current_exception(), step));
+      return fail(step, with_name(std::current_exception(), step));
     }
     for (const Array& result : step.results) result.node().set_state(NodeState::done);
   }
@@ -188,6 +166,33 @@ void run_one_by_one(std::vector<Ref<Task>> tasks, const Arrays& arrays) {
 }  // namespace
 
 void set_backend(DeviceType type, Backend* backend) { backends[static_cast<int>(type)] = backend; }
+Backend& backend_of(DeviceType type) { return *backends[static_cast<int>(type)]; }
+
+std::exception_ptr with_name(const std::exception_ptr& error, const Step& step) {
+  auto named = [&](const char* what) {
+    return what[0] == '[' ? std::string(what) : fmt::format("[{}] {}", step.name(), what);
+  };
+  try {
+    std::rethrow_exception(error);
+  } catch (const OutOfMemory& e) {
+    return std::make_exception_ptr(OutOfMemory(fmt::format("[{}] {}", step.name(), e.what())));
+  } catch (const type_error& e) {
+    return std::make_exception_ptr(type_error(named(e.what())));
+  } catch (const std::invalid_argument& e) {
+    return std::make_exception_ptr(std::invalid_argument(named(e.what())));
+  } catch (const std::out_of_range& e) {
+    return std::make_exception_ptr(std::out_of_range(named(e.what())));
+  } catch (const std::exception& e) {
+    return std::make_exception_ptr(std::runtime_error(named(e.what())));
+  } catch (...) {
+    return error;
+  }
+}
+
+Plan make_plan(const Arrays& outputs) {
+  std::lock_guard lock(scheduling_lock());
+  return Plan::of(outputs);
+}
 
 void run_step(Stream stream, Step& step) {
   // Asked before: an operand's last use may give its block to the result.

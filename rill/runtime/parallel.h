@@ -1,6 +1,7 @@
 // Splitting one task over the pool.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "rill/base/function_ref.h"
@@ -13,6 +14,12 @@ namespace rill {
 /// when there is one chunk. Rethrows the first exception of a chunk (the others still run).
 /// Never runs unrelated work while it waits; may be nested.
 void parallel_for(int64_t count, int64_t grain, FunctionRef<void(int64_t, int64_t)> body);
+
+/// The grain of a pass over memory: at least `least` items, and longer runs where there are many
+/// items. Two cores that write to memory in short turns are slowed down by a quarter.
+inline int64_t long_grain(int64_t count, int64_t least) {
+  return std::clamp<int64_t>(count / 64, least, 16 * least);
+}
 
 /// The number of threads that a loop may use, the caller included.
 int parallel_width();

@@ -50,7 +50,8 @@ void Walk::push(Node* node) {
   require(&node->op != &placeholder_op,
           "[eval] cannot evaluate an array inside a transformation that has no values yet "
           "(a function given to compile, vmap or export must not evaluate, print or convert "
-          "what it computes)");
+          "what it computes, and what it computes has a value outside only if it returns it or, "
+          "with compile, lists it in `outputs`)");
   node->visit = next_walk;
   node->uses = 0;
   stack_.push_back({node, 0});

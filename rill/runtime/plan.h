@@ -40,4 +40,7 @@ struct Plan {
   std::string to_string() const;
 };
 
+/// Plan::of for a graph that nobody evaluates meanwhile: takes the scheduling lock.
+Plan make_plan(const Arrays& outputs);
+
 }  // namespace rill

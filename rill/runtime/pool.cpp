@@ -204,8 +204,11 @@ Pool::Wakes Pool::wakes_locked() {
   // Relaxed: under the mutex.
   while (wakes.size < 2 && demand_.load(std::memory_order_relaxed) > searching_) {
     if (!parked_.empty()) {
-      wakes.workers[wakes.size++] = parked_.back();
+      Worker& worker = *parked_.back();
       parked_.pop_back();
+      worker.parked = false;
+      choose_processor_locked(worker);
+      wakes.workers[wakes.size++] = &worker;
       ++searching_;
     } else if (workers_.size() >= worker_limit_ || !start_worker_locked()) {
       break;
@@ -235,23 +238,38 @@ bool Pool::start_worker_locked() {
 
 void Pool::wake(const Wakes& wakes) {
   for (int i = 0; i < wakes.size; ++i) {
-    send_away(*wakes.workers[i]);
+    Worker& worker = *wakes.workers[i];
+    worker.placed = CPU_COUNT(&worker.start) > 0 &&
+                    sched_setaffinity(worker.thread, sizeof(worker.start), &worker.start) == 0;
     // Release: pairs with the load in spin_or_park().
-    wakes.workers[i]->signal.store(1, std::memory_order_release);
-    futex_wake(wakes.workers[i]->signal);
+    worker.signal.store(1, std::memory_order_release);
+    futex_wake(worker.signal);
   }
 }
 
-/// Makes a sleeping worker start on another processor than this. In a virtual machine Linux often
-/// takes a halted processor for an occupied one and puts the worker behind the thread that wakes
-/// it, for milliseconds; that thread would get no help from it.
-void Pool::send_away(Worker& worker) {
-  cpu_set_t others = worker.processors;
+/// Makes a sleeping worker start on a processor where neither this thread nor another worker runs,
+/// or on this one if there is no such: whoever wakes so many is about to wait. In a virtual machine
+/// Linux often takes a halted processor for an occupied one and puts the worker behind the thread
+/// that wakes it, for milliseconds; that thread would get no help from it.
+void Pool::choose_processor_locked(Worker& worker) {
+  CPU_ZERO(&worker.start);
+  worker.processor = -1;
   int here = sched_getcpu();
   if (here < 0 || here >= CPU_SETSIZE) return;
-  CPU_CLR(here, &others);
-  if (CPU_COUNT(&others) == 0) return;
-  worker.sent_away = sched_setaffinity(worker.thread, sizeof(others), &others) == 0;
+  worker.start = worker.processors;
+  bool shared = false;  // a worker is on this processor, too
+  for (const Worker& other : workers_) {
+    if (other.parked || other.processor < 0) continue;
+    CPU_CLR(other.processor, &worker.start);
+    shared |= other.processor == here;
+  }
+  CPU_CLR(here, &worker.start);
+  int free = CPU_COUNT(&worker.start);
+  if (free == 0 && !shared && CPU_ISSET(here, &worker.processors)) CPU_SET(here, &worker.start);
+  if (free > 1) return;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &worker.start)) worker.processor = i;
+  }
 }
 
 void Pool::work(Worker& self) {
@@ -290,20 +308,23 @@ void Pool::spin_or_park(Worker& self, bool& spun, std::unique_lock<std::mutex>& 
     lock.unlock();
     spun = !spin_until([this] { return demand_.load(std::memory_order_relaxed) > 0; });
     if (spun && sched_getaffinity(0, sizeof(self.processors), &self.processors) != 0) {
-      CPU_ZERO(&self.processors);  // more processors than a cpu_set_t holds: then not sent away
+      CPU_ZERO(&self.processors);  // more processors than a cpu_set_t holds: then not placed
     }
     lock.lock();
     return;
   }
   --searching_;
   self.signal.store(0, std::memory_order_relaxed);  // published by the mutex to who wakes
+  self.parked = true;
   parked_.push_back(&self);
   lock.unlock();
   while (self.signal.load(std::memory_order_acquire) == 0) futex_wait(self.signal, 0);
-  if (std::exchange(self.sent_away, false)) {
+  if (std::exchange(self.placed, false)) {
     sched_setaffinity(0, sizeof(self.processors), &self.processors);
   }
+  int here = sched_getcpu();
   lock.lock();
+  self.processor = here;
 }
 
 /// Runs `task` and then, one after the other, the first that each makes ready. A loop, not a

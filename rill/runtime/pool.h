@@ -55,8 +55,11 @@ class Pool {
   struct Worker {
     std::atomic<uint32_t> signal{0};  // 1: woken
     pid_t thread = 0;
+    bool parked = false;        // under the pool's mutex
+    int processor = -1;         // where it runs or will start, if known; under the mutex
     cpu_set_t processors = {};  // that it may run on, as it found them before it parked
-    bool sent_away = false;     // who woke it has taken one of them out for the moment
+    cpu_set_t start = {};       // where it shall start, chosen by who wakes it; empty: anywhere
+    bool placed = false;        // who woke it has narrowed its processors for the moment
   };
   struct alignas(64) Count {
     std::atomic<uint64_t> submitted{0};
@@ -86,7 +89,7 @@ class Pool {
   Wakes wakes_locked();
   bool start_worker_locked();
   static void wake(const Wakes& wakes);
-  static void send_away(Worker& worker);
+  void choose_processor_locked(Worker& worker);
   void unlink_locked(Loop& loop);
   void add_demand_locked(int64_t change);
 

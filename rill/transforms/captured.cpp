@@ -22,11 +22,15 @@ Arrays outputs_of(Node& node) {
 }
 
 Arrays apply_again(const Node& node, Inputs inputs) {
+  return apply_again(node, std::move(inputs), node.stream);
+}
+
+Arrays apply_again(const Node& node, Inputs inputs, Stream stream) {
   std::vector<Output> outputs;
   for (uint32_t i = 0; i < node.output_count(); ++i) {
     outputs.emplace_back(node.output(i).dtype, node.output(i).shape);
   }
-  return make_arrays(node.op, node.stream, std::move(outputs), std::move(inputs), node.attrs);
+  return make_arrays(node.op, stream, std::move(outputs), std::move(inputs), node.attrs);
 }
 
 namespace {

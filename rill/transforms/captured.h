@@ -9,7 +9,8 @@ namespace rill {
 
 using ArrayFunction = std::function<Arrays(const Arrays&)>;
 
-/// An array without a value; evaluating what depends on it is refused.
+/// An array without a value; evaluating what depends on it is refused. What depends on it is marked
+/// with placeholder_trace.
 extern const OpInfo placeholder_op;
 Array placeholder_like(const Array& array);
 
@@ -39,6 +40,7 @@ class Captured {
 
 /// `node`'s operation on other inputs, of the same dtypes and shapes, on its stream.
 Arrays apply_again(const Node& node, Inputs inputs);
+Arrays apply_again(const Node& node, Inputs inputs, Stream stream);
 
 /// All outputs of a node, in order.
 Arrays outputs_of(Node& node);

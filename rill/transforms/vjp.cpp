@@ -17,14 +17,18 @@ void share_value(const Launch& launch) {
   launch.out().place_view(launch.in(0), launch.in(0).strides, 0);
 }
 
-/// The identity: a new name for a value.
+}  // namespace
+
 const OpInfo tracer_op{
     .name = "tracer",
     .vjp = [](const VjpArgs& args) -> Arrays { return {args.cotangents[0]}; },
     .jvp = [](const JvpArgs& args) -> Arrays { return {args.tangents[0]}; },
+    .vmap = [](const VmapArgs& args) -> Arrays { return {args.inputs[0]}; },
     .is_view = true,
     .kernels = {share_value, share_value, share_value},
 };
+
+namespace {
 
 /// The nodes between primals and outputs, producers first, and their numbers.
 class Tape {

@@ -8,6 +8,9 @@
 
 namespace rill {
 
+/// The identity: a new name for a value.
+extern const OpInfo tracer_op;
+
 /// Copies of `arrays` (sharing their values) from which a transformation can follow what is
 /// computed. `trace` is the id of the TraceScope in progress.
 Arrays make_tracers(const Arrays& arrays, uint32_t trace);

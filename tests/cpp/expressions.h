@@ -30,6 +30,10 @@ class Expression {
   /// The evaluated outputs.
   Arrays run(const Options& options) const;
 
+  /// The leaves, and the outputs as a function of them, not evaluated.
+  Arrays leaves() const;
+  Arrays apply(const Arrays& leaves, const std::function<Stream(size_t)>& stream = {}) const;
+
   std::string text;  // one line a step
 
  private:
@@ -186,6 +190,26 @@ inline Arrays Expression::run(const Options& options) const {
   for (size_t output : outputs_) outputs.push_back(made[output]);
   made.clear();
   eval(outputs);
+  return outputs;
+}
+
+inline Arrays Expression::leaves() const {
+  Arrays made;
+  for (size_t i = 0; i < leaves_.size(); ++i) made.push_back(leaf(i));
+  return made;
+}
+
+inline Arrays Expression::apply(const Arrays& leaves,
+                                const std::function<Stream(size_t)>& stream) const {
+  Arrays made = leaves;
+  for (const Step& step : steps_) {
+    Arrays in;
+    for (size_t operand : step.operands) in.push_back(made[operand]);
+    StreamScope scope(stream ? StreamOrDevice(stream(made.size())) : StreamOrDevice());
+    made.push_back(step.apply(in));
+  }
+  Arrays outputs;
+  for (size_t output : outputs_) outputs.push_back(made[output]);
   return outputs;
 }
 

@@ -52,7 +52,7 @@ square stop_gradient tan tanh trunc nan_to_num all any argmax argmin argsort cou
 cummin cumprod cumsum cumulative_prod cumulative_sum logcumsumexp logsumexp max mean median min
 prod softmax sort std sum var atleast_1d atleast_2d atleast_3d contiguous diff flatten flip
 squeeze trace transpose permute_dims matrix_transpose unstack zeros_like ones_like empty_like diag
-diagonal tril triu matrix_norm
+diagonal tril triu matrix_norm unique_all unique_counts unique_inverse unique_values nonzero
 """
 BINARY = """
 add allclose arctan2 array_equal atan2 divide divmod equal floor_divide greater greater_equal
@@ -215,6 +215,11 @@ CALLS = {
         (f(mx, 1, 2, 4, 8), 8),
         {"traditional": False, "base": 1e4, "scale": 1.0, "offset": 0},
     ),
+    # distributed
+    **{
+        "distributed." + name: one()
+        for name in ("all_gather", "all_max", "all_min", "all_sum", "sum_scatter")
+    },
     "fast.scaled_dot_product_attention": lambda mx: (
         (f(mx, 1, 2, 4, 8), f(mx, 1, 2, 4, 8), f(mx, 1, 2, 4, 8)),
         {"scale": 0.3},
@@ -248,6 +253,9 @@ ELSEWHERE = {
     "stream",
     "synchronize",
     "set_default_stream",
+    "distributed.recv",
+    "distributed.recv_like",
+    "distributed.send",
     "fast.precompiled_cuda_kernel",
     "fast.cuda_kernel",
     "fast.metal_kernel",

@@ -7,7 +7,7 @@ import pytest
 from calls import CALLS, ELSEWHERE, METHODS, f, find
 from support import assert_same, mx, name_of, rill_only, to_numpy
 
-MODULES = ("", "random.", "linalg.", "fft.", "fast.")
+MODULES = ("", "random.", "linalg.", "fft.", "fast.", "distributed.")
 
 
 def outputs(result):

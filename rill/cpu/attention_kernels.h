@@ -1,0 +1,71 @@
+// The SIMD parts of attention, compiled for several targets; for use by rill/cpu only.
+//
+// Scores are kept transposed, a row a key and a lane a query: softmax then works down vectors, and
+// the scores are the second operand of the product with the values as they lie.
+#pragma once
+
+#include <cstdint>
+
+namespace rill::attention_kernels {
+
+/// Keys that a packed panel of K or V holds, and queries in a panel of Q.
+struct Panels {
+  int64_t keys;
+  int64_t queries;
+};
+Panels panels();
+
+/// How the scores of a block are masked. A masked score becomes the lowest float.
+struct BlockMask {
+  const float* tile = nullptr;   // [keys][panel]: added to the scores, or
+  bool select = false;           // with `select`: masked where it is not zero
+  const float* limit = nullptr;  // [panel]: of each query, how many keys of the block it sees
+};
+
+/// What a panel of queries has gathered. Everything is float32, a lane a query.
+struct Panel {
+  const float* q;  // [depth][panel], scaled
+  float* out;      // [value_depth][panel]: sum of exp(score - max) * v
+  float* max;
+  float* sum;     // of exp(score - max)
+  float* scores;  // room for the scores of a block
+};
+
+struct KeyBlock {
+  int64_t count;
+  int64_t depth;
+  int64_t value_depth;
+  const float* k;  // packed panels of keys, depth first
+  const float* v;  // [count] rows
+  int64_t v_stride;
+};
+
+/// Adds a block of keys to what a panel has gathered.
+void attend(const Panel& panel, const KeyBlock& keys, const BlockMask& mask);
+
+/// A panel of queries and a block of keys, going back.
+struct BackwardBlock {
+  int64_t count;
+  int64_t depth;
+  int64_t value_depth;
+  const float* k;  // packed panels of keys, as is v
+  const float* v;
+  const float* k_rows;  // [count][depth]
+  const float* q;       // [depth][panel], scaled; and as rows [panel][depth_stride]
+  const float* q_rows;
+  const float* g;  // the cotangent of the output: [value_depth][panel], and as rows
+  const float* g_rows;
+  int64_t depth_stride;  // multiples of the panel
+  int64_t value_stride;
+  const float* max;  // of each query; weight = exp(score - max) * inverse_sum
+  const float* inverse_sum;
+  const float* delta;  // of each query, the product of g with the output
+  float* weights;      // room for a block
+  float* scores;       // room for another
+  float* dq;           // [depth][panel]: added to, without the scale
+  float* dk;           // [count][depth_stride]: added to
+  float* dv;           // [count][value_stride]: added to
+};
+void attend_back(const BackwardBlock& block, const BlockMask& mask);
+
+}  // namespace rill::attention_kernels

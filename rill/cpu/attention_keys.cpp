@@ -1,0 +1,74 @@
+#include "rill/cpu/attention_keys.h"
+
+#include "rill/cpu/gemm_kernel.h"
+#include "rill/runtime/parallel.h"
+
+namespace rill {
+
+namespace {
+
+bool values_lie_right(const AttentionProblem& problem) {
+  return problem.v.dtype == Dtype::float32 && problem.v.strides[3] == 1 &&
+         problem.v.strides[2] == problem.value_depth;
+}
+
+}  // namespace
+
+int64_t PackedKeys::block() { return 144; }
+
+int64_t PackedKeys::padded(const AttentionProblem& problem) {
+  int64_t panel = attention_kernels::panels().keys;
+  return (problem.keys + panel - 1) / panel * panel;
+}
+
+int64_t PackedKeys::pairs_at_once(const AttentionProblem& problem, int64_t floats) {
+  int64_t each = padded(problem) * (problem.depth + problem.value_depth);
+  return std::clamp<int64_t>(floats / each, 1, problem.pairs());
+}
+
+PackedKeys::PackedKeys(const AttentionProblem& problem, int64_t first_pair, int64_t pairs)
+    : problem_(problem),
+      first_(first_pair),
+      own_values_(values_lie_right(problem)),
+      k_size_(padded(problem) * problem.depth),
+      v_size_(own_values_ ? 0 : problem.keys * problem.value_depth),
+      scratch_(static_cast<size_t>(pairs * (k_size_ + v_size_)) * sizeof(float)) {
+  const int64_t blocks = (problem.keys + block() - 1) / block();
+  parallel_for(pairs * blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) pack(first_ + i / blocks, i % blocks * block());
+  });
+}
+
+attention_kernels::KeyBlock PackedKeys::at(int64_t pair, int64_t start, int64_t count) const {
+  const float* k = scratch_.as<float>() + (pair - first_) * (k_size_ + v_size_);
+  const float* v = k + k_size_;
+  if (own_values_) {
+    v = reinterpret_cast<const float*>(
+        problem_.v.at(pair / problem_.kv_heads, pair % problem_.kv_heads));
+  }
+  return {count,
+          problem_.depth,
+          problem_.value_depth,
+          k + start * problem_.depth,
+          v + start * problem_.value_depth,
+          problem_.value_depth};
+}
+
+void PackedKeys::pack(int64_t pair, int64_t start) const {
+  const int64_t batch = pair / problem_.kv_heads;
+  const int64_t head = pair % problem_.kv_heads;
+  const int64_t count = std::min(block(), problem_.keys - start);
+  float* k = scratch_.as<float>() + (pair - first_) * (k_size_ + v_size_);
+  const HeadTensor& keys = problem_.k;
+  gemm_kernel::pack({keys.at(batch, head, start), keys.dtype, keys.strides[2], keys.strides[3]},
+                    count, problem_.depth, attention_kernels::panels().keys,
+                    k + start * problem_.depth);
+  if (own_values_) return;
+  const HeadTensor& values = problem_.v;
+  gemm_kernel::pack(
+      {values.at(batch, head, start), values.dtype, values.strides[3], values.strides[2]},
+      problem_.value_depth, count, problem_.value_depth,
+      k + k_size_ + start * problem_.value_depth);
+}
+
+}  // namespace rill

@@ -1,0 +1,89 @@
+// What the attention kernels read of their operands. A "row" is a query of the heads that share
+// keys and values: row = head in the group * queries + query.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "rill/cpu/attention_kernels.h"
+#include "rill/graph/op.h"
+#include "rill/ops/fast.h"
+
+namespace rill {
+
+/// An operand of four axes, float32, float16, bfloat16 or bool; broadcast axes have stride 0.
+struct HeadTensor {
+  HeadTensor() = default;
+  explicit HeadTensor(const Output& array);
+  const char* at(int64_t batch, int64_t head, int64_t i = 0) const {
+    return data + (batch * strides[0] + head * strides[1] + i * strides[2]) * size_of(dtype);
+  }
+
+  const char* data = nullptr;
+  Dtype dtype = Dtype::float32;
+  int64_t strides[4] = {};
+};
+
+/// The problem of a node: attention_op, or attention_gradient_op, whose operands begin alike.
+struct AttentionProblem {
+  explicit AttentionProblem(const Launch& launch);
+
+  int64_t pairs() const { return batch * kv_heads; }  // of batch and head of keys
+  int64_t rows() const { return group * queries; }    // of each pair
+  int64_t count_panels(int64_t width) const { return (rows() + width - 1) / width; }
+  /// The keys that a row sees of a causal mask: all where it would see none.
+  int64_t visible(int64_t row) const { return row % queries + keys - queries + 1; }
+  float sink(int64_t pair, int64_t row) const {
+    return sinks[pair * group + row / queries];  // [batch, heads], the heads of a pair together
+  }
+  /// The row of an array of queries, [batch, heads, queries, ...] row-major.
+  int64_t flat_row(int64_t pair, int64_t row) const { return pair * rows() + row; }
+
+  HeadTensor q, k, v, mask;
+  const float* sinks = nullptr;
+  AttentionMask kind;
+  float scale;
+  int64_t batch, heads, kv_heads, group, queries, keys, depth, value_depth;
+  size_t operands;  // how many of the node's are these
+};
+
+/// Up to a panel of rows of one pair.
+struct RowPanel {
+  const AttentionProblem& problem;
+  int64_t pair;
+  int64_t first;
+  int64_t count;
+  int64_t width;
+
+  int64_t batch() const { return pair / problem.kv_heads; }
+
+  /// `x` (queries, or something of their shape) widened to [depth][width], times `scale`; lanes
+  /// without a row are zero. `room` is of the same size.
+  void pack(const HeadTensor& x, int64_t depth, float scale, float* out, float* room) const;
+  /// The same as rows [width][stride], zero beyond the depth.
+  void pack_rows(const HeadTensor& x, int64_t depth, float scale, int64_t stride, float* out) const;
+
+  /// The keys that any row of the panel needs.
+  int64_t end_of_keys() const;
+  /// The mask of keys [start, start + count), written to `tile` [count][width] and `limit` [width]
+  /// where it needs them; `room` is as large as the tile.
+  attention_kernels::BlockMask mask(int64_t start, int64_t count, float* tile, float* limit,
+                                    float* room) const;
+
+ private:
+  /// Calls f(head, query, lane, n) for runs of rows of one head.
+  template <class F>
+  void each_run(F&& f) const {
+    for (int64_t lane = 0; lane < count;) {
+      int64_t query = (first + lane) % problem.queries;
+      int64_t head = pair % problem.kv_heads * problem.group + (first + lane) / problem.queries;
+      int64_t n = std::min(count - lane, problem.queries - query);
+      f(head, query, lane, n);
+      lane += n;
+    }
+  }
+  void pack_mask(int64_t start, int64_t keys, float* tile, float* room) const;
+  void pack_boolean_mask(int64_t start, int64_t keys, float* tile) const;
+};
+
+}  // namespace rill

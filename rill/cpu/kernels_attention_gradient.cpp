@@ -1,0 +1,288 @@
+// Attention, going back: weights are computed again from the saved maxima and sums, a block of keys
+// and a panel of queries at a time.
+#include <cmath>
+#include <cstring>
+#include <optional>
+
+#include "rill/cpu/attention_keys.h"
+#include "rill/cpu/attention_operands.h"
+#include "rill/cpu/backend.h"
+#include "rill/cpu/gemm_kernel.h"
+#include "rill/cpu/gemm_scratch.h"
+#include "rill/cpu/kernels.h"
+#include "rill/runtime/parallel.h"
+
+namespace rill {
+
+namespace {
+
+constexpr int64_t tasks_wanted = 32;  // a pair's keys are split when there are fewer pairs
+
+/// Writes floats as elements of `dtype`.
+void write(Dtype dtype, const float* in, int64_t n, void* out) {
+  if (dtype == Dtype::float32) std::memcpy(out, in, static_cast<size_t>(n) * sizeof(float));
+  else gemm_kernel::narrow(dtype, in, n, out);
+}
+
+/// Room of one task, in floats.
+class Room {
+ public:
+  explicit Room(int64_t floats) : scratch_(static_cast<size_t>(floats) * sizeof(float)) {
+    next_ = scratch_.as<float>();
+  }
+  float* take(int64_t floats) { return std::exchange(next_, next_ + floats); }
+
+ private:
+  Scratch scratch_;
+  float* next_;
+};
+
+class AttentionGradient {
+ public:
+  explicit AttentionGradient(const Launch& launch)
+      : problem_(launch),
+        g_(launch.in(problem_.operands)),
+        y_(launch.in(problem_.operands + 1)),
+        stats_(launch.in(problem_.operands + 2)),
+        width_(attention_kernels::panels().queries),
+        key_panel_(attention_kernels::panels().keys),
+        panels_(problem_.count_panels(width_)),
+        depth_stride_(rounded(problem_.depth)),
+        value_stride_(rounded(problem_.value_depth)),
+        dq_(launch.out(0)),
+        dk_(launch.out(1)),
+        dv_(launch.out(2)) {
+    if (problem_.sinks != nullptr) {
+      sinks_.emplace(launch.in(problem_.operands - 1));
+      problem_.sinks = sinks_->as<float>();
+      dsinks_ = reinterpret_cast<float*>(launch.out(3).data);
+    }
+    blocks_ = (problem_.keys + PackedKeys::block() - 1) / PackedKeys::block();
+    // By shape alone: sums are formed in the same order for any number of threads.
+    splits_ = std::clamp<int64_t>(tasks_wanted / problem_.pairs(), 1, blocks_);
+    blocks_of_split_ = (blocks_ + splits_ - 1) / splits_;
+    splits_ = (blocks_ + blocks_of_split_ - 1) / blocks_of_split_;
+  }
+
+  void run() {
+    const int64_t rows = problem_.pairs() * problem_.rows();
+    const int64_t panel_size = problem_.depth * width_;
+    Scratch deltas(static_cast<size_t>(rows) * sizeof(float));
+    Scratch partial(static_cast<size_t>(splits_ * problem_.pairs() * panels_ * panel_size) *
+                    sizeof(float));
+    delta_ = deltas.as<float>();
+    partial_dq_ = partial.as<float>();
+    parallel_for(rows, 64, [&](int64_t begin, int64_t end) { find_deltas(begin, end); });
+    parallel_for(problem_.pairs() * splits_, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) back_through_keys(i / splits_, i % splits_);
+    });
+    parallel_for(problem_.pairs() * panels_, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) write_dq(i / panels_, i % panels_);
+    });
+    if (dsinks_ != nullptr) back_to_sinks();
+  }
+
+ private:
+  int64_t rounded(int64_t depth) const { return (depth + width_ - 1) / width_ * width_; }
+  float* partial_dq(int64_t split, int64_t pair, int64_t panel) const {
+    return partial_dq_ +
+           ((split * problem_.pairs() + pair) * panels_ + panel) * problem_.depth * width_;
+  }
+
+  RowPanel panel_of(int64_t pair, int64_t panel) const {
+    int64_t first = panel * width_;
+    return {problem_, pair, first, std::min(width_, problem_.rows() - first), width_};
+  }
+
+  /// The product of the output with its cotangent, row by row.
+  void find_deltas(int64_t begin, int64_t end) const {
+    const int64_t n = problem_.value_depth;
+    Room room(2 * n);
+    float* g = room.take(n);
+    float* y = room.take(n);
+    for (int64_t row = begin; row < end; ++row) {
+      int64_t head = row / problem_.queries;
+      auto widen = [&](const HeadTensor& x, float* out) {
+        gemm_kernel::Side side{
+            x.at(head / problem_.heads, head % problem_.heads, row % problem_.queries), x.dtype,
+            x.strides[3], 0};
+        gemm_kernel::pack(side, n, 1, n, out);
+      };
+      widen(g_, g);
+      widen(y_, y);
+      float delta = 0;
+      for (int64_t i = 0; i < n; ++i) delta += g[i] * y[i];
+      delta_[row] = delta;
+    }
+  }
+
+  float max_of(int64_t flat) const { return stats_.as<float>()[2 * flat]; }
+  float inverse_sum_of(int64_t flat) const { return 1 / stats_.as<float>()[2 * flat + 1]; }
+
+  struct Operands {
+    float *k, *v, *k_rows, *q, *q_rows, *g, *g_rows, *max, *inverse, *delta, *limit;
+    float *weights, *scores, *tile, *room, *dk, *dv;
+  };
+
+  void back_through_keys(int64_t pair, int64_t split) const {
+    const int64_t block = PackedKeys::block();
+    const int64_t most = std::max({block, problem_.depth, problem_.value_depth});
+    Room room((block + key_panel_) * (problem_.depth + problem_.value_depth) +
+              block * (problem_.depth + depth_stride_ + value_stride_) +
+              width_ * (2 * most + 2 * depth_stride_ + 2 * value_stride_ + 3 * block + 4));
+    Operands x;
+    x.k = room.take((block + key_panel_) * problem_.depth);
+    x.v = room.take((block + key_panel_) * problem_.value_depth);
+    x.k_rows = room.take(block * problem_.depth);
+    x.dk = room.take(block * depth_stride_);
+    x.dv = room.take(block * value_stride_);
+    x.q = room.take(width_ * depth_stride_);
+    x.q_rows = room.take(width_ * depth_stride_);
+    x.g = room.take(width_ * value_stride_);
+    x.g_rows = room.take(width_ * value_stride_);
+    x.weights = room.take(width_ * block);
+    x.scores = room.take(width_ * block);
+    x.tile = room.take(width_ * block);
+    x.room = room.take(width_ * 2 * most);
+    for (float** lanes : {&x.max, &x.inverse, &x.delta, &x.limit}) *lanes = room.take(width_);
+    std::fill_n(partial_dq(split, pair, 0), panels_ * problem_.depth * width_, 0.0f);
+    int64_t last = std::min(blocks_, (split + 1) * blocks_of_split_);
+    for (int64_t i = split * blocks_of_split_; i < last; ++i) {
+      back_through_block(pair, split, i * block, x);
+    }
+  }
+
+  void back_through_block(int64_t pair, int64_t split, int64_t start, const Operands& x) const {
+    const int64_t count = std::min(PackedKeys::block(), problem_.keys - start);
+    pack_keys(pair, start, count, x);
+    std::fill_n(x.dk, count * depth_stride_, 0.0f);
+    std::fill_n(x.dv, count * value_stride_, 0.0f);
+    for (int64_t panel = 0; panel < panels_; ++panel) {
+      RowPanel rows = panel_of(pair, panel);
+      int64_t seen = std::min(count, rows.end_of_keys() - start);
+      if (seen <= 0) continue;
+      pack_rows(rows, x);
+      attention_kernels::attend_back({seen,
+                                      problem_.depth,
+                                      problem_.value_depth,
+                                      x.k,
+                                      x.v,
+                                      x.k_rows,
+                                      x.q,
+                                      x.q_rows,
+                                      x.g,
+                                      x.g_rows,
+                                      depth_stride_,
+                                      value_stride_,
+                                      x.max,
+                                      x.inverse,
+                                      x.delta,
+                                      x.weights,
+                                      x.scores,
+                                      partial_dq(split, pair, panel),
+                                      x.dk,
+                                      x.dv},
+                                     rows.mask(start, seen, x.tile, x.limit, x.room));
+    }
+    write_rows(dk_, pair, start, count, problem_.depth, depth_stride_, x.dk);
+    write_rows(dv_, pair, start, count, problem_.value_depth, value_stride_, x.dv);
+  }
+
+  void pack_keys(int64_t pair, int64_t start, int64_t count, const Operands& x) const {
+    const int64_t batch = pair / problem_.kv_heads;
+    const int64_t head = pair % problem_.kv_heads;
+    const HeadTensor& k = problem_.k;
+    const HeadTensor& v = problem_.v;
+    const char* from = k.at(batch, head, start);
+    gemm_kernel::pack({from, k.dtype, k.strides[2], k.strides[3]}, count, problem_.depth,
+                      key_panel_, x.k);
+    gemm_kernel::pack({from, k.dtype, k.strides[3], k.strides[2]}, problem_.depth, count,
+                      problem_.depth, x.k_rows);
+    gemm_kernel::pack({v.at(batch, head, start), v.dtype, v.strides[2], v.strides[3]}, count,
+                      problem_.value_depth, key_panel_, x.v);
+  }
+
+  void pack_rows(const RowPanel& rows, const Operands& x) const {
+    rows.pack(problem_.q, problem_.depth, problem_.scale, x.q, x.room);
+    rows.pack_rows(problem_.q, problem_.depth, problem_.scale, depth_stride_, x.q_rows);
+    rows.pack(g_, problem_.value_depth, 1, x.g, x.room);
+    rows.pack_rows(g_, problem_.value_depth, 1, value_stride_, x.g_rows);
+    for (int64_t lane = 0; lane < width_; ++lane) {
+      int64_t flat = problem_.flat_row(rows.pair, rows.first + lane);
+      bool there = lane < rows.count;  // else the weights are zero
+      x.max[lane] = there ? max_of(flat) : 0;
+      x.inverse[lane] = there ? inverse_sum_of(flat) : 0;
+      x.delta[lane] = there ? delta_[flat] : 0;
+    }
+  }
+
+  void write_rows(const Output& out, int64_t pair, int64_t start, int64_t count, int64_t depth,
+                  int64_t stride, const float* rows) const {
+    char* to = out.data + (pair * problem_.keys + start) * depth * size_of(out.dtype);
+    for (int64_t i = 0; i < count; ++i) {
+      write(out.dtype, rows + i * stride, depth, to + i * depth * size_of(out.dtype));
+    }
+  }
+
+  void write_dq(int64_t pair, int64_t panel) const {
+    const int64_t depth = problem_.depth;
+    RowPanel rows = panel_of(pair, panel);
+    float* total = partial_dq(0, pair, panel);
+    for (int64_t split = 1; split < splits_; ++split) {
+      const float* more = partial_dq(split, pair, panel);
+      for (int64_t i = 0; i < depth * width_; ++i) total[i] += more[i];
+    }
+    Room room(depth);
+    float* line = room.take(depth);
+    for (int64_t lane = 0; lane < rows.count; ++lane) {
+      for (int64_t i = 0; i < depth; ++i) line[i] = total[i * width_ + lane] * problem_.scale;
+      int64_t place = problem_.flat_row(pair, rows.first + lane) * depth;
+      write(dq_.dtype, line, depth, dq_.data + place * size_of(dq_.dtype));
+    }
+  }
+
+  void back_to_sinks() const {
+    for (int64_t head = 0; head < problem_.batch * problem_.heads; ++head) {
+      double total = 0;
+      for (int64_t i = 0; i < problem_.queries; ++i) {
+        int64_t row = head * problem_.queries + i;
+        double weight = std::exp(problem_.sinks[head] - max_of(row)) * inverse_sum_of(row);
+        total -= weight * delta_[row];
+      }
+      dsinks_[head] = static_cast<float>(total);
+    }
+  }
+
+  AttentionProblem problem_;
+  HeadTensor g_;
+  HeadTensor y_;
+  RowMajor stats_;
+  std::optional<RowMajor> sinks_;
+  int64_t width_;
+  int64_t key_panel_;
+  int64_t panels_;
+  int64_t depth_stride_;
+  int64_t value_stride_;
+  const Output& dq_;
+  const Output& dk_;
+  const Output& dv_;
+  float* dsinks_ = nullptr;
+  int64_t blocks_;
+  int64_t splits_;
+  int64_t blocks_of_split_;
+  float* delta_ = nullptr;
+  float* partial_dq_ = nullptr;
+};
+
+void run_attention_gradient(const Launch& launch) {
+  for (uint32_t i = 0; i < launch.node.output_count(); ++i) allocate(launch.out(i));
+  AttentionGradient(launch).run();
+}
+
+}  // namespace
+
+void add_attention_gradient_kernel() {
+  set_cpu_kernel(attention_gradient_op, run_attention_gradient);
+}
+
+}  // namespace rill

@@ -1,0 +1,194 @@
+// Convolutions: by oneDNN, or as matrix products of the input's patches.
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "rill/cpu/backend.h"
+#include "rill/cpu/conv_onednn.h"
+#include "rill/cpu/gemm.h"
+#include "rill/cpu/gemm_scratch.h"
+#include "rill/cpu/kernels.h"
+#include "rill/ops/conv.h"
+#include "rill/runtime/parallel.h"
+
+namespace rill {
+
+namespace {
+
+constexpr int64_t patch_bytes = 256 << 10;  // that are laid out at once: they stay cached
+
+using Triple = std::array<int64_t, 3>;
+
+/// The values of the spatial axes, from `begin` on; `lacking` for axes that are not there, in
+/// front.
+Triple triple_of(const Shape& values, int begin, int axes, int64_t lacking) {
+  Triple result;
+  result.fill(lacking);
+  for (int i = 0; i < axes; ++i) result[3 - axes + i] = values[begin + i];
+  return result;
+}
+
+/// A convolution as a matrix product, group by group. Row r of the left matrix is what place r of
+/// the result sees, (kernel..., channels of the group); places are counted over all images.
+class Patches {
+ public:
+  Patches(const ConvAttrs& attrs, const Shape& x, const Shape& w, const Shape& y, Dtype dtype)
+      : groups(attrs.groups),
+        in(x.back() / attrs.groups),
+        out(y.back() / attrs.groups),
+        item(size_of(dtype)),
+        input_(triple_of(x, 1, x.ssize() - 2, 1)),
+        kernel_(triple_of(w, 1, x.ssize() - 2, 1)),
+        output_(triple_of(y, 1, x.ssize() - 2, 1)),
+        stride_(triple_of(attrs.stride, 0, x.ssize() - 2, 1)),
+        low_(triple_of(attrs.low, 0, x.ssize() - 2, 0)),
+        dilation_(triple_of(attrs.dilation, 0, x.ssize() - 2, 1)) {
+    width = kernel_[0] * kernel_[1] * kernel_[2] * in;
+    places = y[0] * output_[0] * output_[1] * output_[2];
+    at_once = std::max<int64_t>(16, patch_bytes / (width * item));
+  }
+
+  int64_t groups, in, out;  // channels of a group
+  int64_t width;            // of the matrix
+  int64_t places;
+  int64_t item;     // bytes
+  int64_t at_once;  // rows to lay out
+
+  /// Rows [begin, end) for `group`, one after the other.
+  void lay_out(const char* x, int64_t group, int64_t begin, int64_t end, char* to) const {
+    const char* channels = x + group * in * item;
+    for (int64_t place = begin; place < end; ++place) {
+      Triple at;
+      int64_t image = place;
+      for (int i = 2; i >= 0; --i) {
+        at[i] = image % output_[i] * stride_[i] - low_[i];
+        image /= output_[i];
+      }
+      to = lay_out_row(channels, image, at, to);
+    }
+  }
+
+ private:
+  char* lay_out_row(const char* channels, int64_t image, const Triple& at, char* to) const {
+    const auto each = static_cast<size_t>(in * item);
+    for (int64_t i = 0; i < kernel_[0]; ++i) {
+      int64_t plane = at[0] + i * dilation_[0];
+      for (int64_t j = 0; j < kernel_[1]; ++j) {
+        int64_t row = at[1] + j * dilation_[1];
+        bool outside = plane < 0 || plane >= input_[0] || row < 0 || row >= input_[1];
+        int64_t first = ((image * input_[0] + plane) * input_[1] + row) * input_[2];
+        for (int64_t k = 0; k < kernel_[2]; ++k, to += each) {
+          int64_t column = at[2] + k * dilation_[2];
+          if (outside || column < 0 || column >= input_[2]) std::memset(to, 0, each);
+          else std::memcpy(to, channels + (first + column) * groups * in * item, each);
+        }
+      }
+    }
+    return to;
+  }
+
+  Triple input_, kernel_, output_, stride_, low_, dilation_;
+};
+
+void convolve_patches(const Patches& patches, Dtype dtype, const char* x, const char* w, char* y) {
+  const int64_t rows = patches.at_once;
+  const int64_t channels = patches.groups * patches.out;
+  parallel_for(patches.places, rows, [&](int64_t begin, int64_t end) {
+    Scratch memory(static_cast<size_t>((end - begin) * patches.width * patches.item));
+    for (int64_t group = 0; group < patches.groups; ++group) {
+      patches.lay_out(x, group, begin, end, memory.as<char>());
+      gemm({dtype, end - begin, patches.out, patches.width}, {memory.as<char>(), patches.width, 1},
+           {w + group * patches.out * patches.width * patches.item, 1, patches.width},
+           y + (begin * channels + group * patches.out) * patches.item, channels);
+    }
+  });
+}
+
+void run_conv(const Launch& launch) {
+  const Output& x = launch.in(0);
+  const Output& w = launch.in(1);
+  Output& y = launch.out();
+  allocate(y);
+  if (y.size == 0) return;
+  if (x.size == 0 || w.size == 0) {
+    std::memset(y.data, 0, y.bytes());
+    return;
+  }
+  const auto& attrs = launch.attrs<ConvAttrs>();
+  RowMajor input(x);
+  RowMajor weight(w);
+  if (conv_onednn(attrs, x, w, input.as<char>(), weight.as<char>(), y)) return;
+  convolve_patches(Patches(attrs, x.shape, w.shape, y.shape, x.dtype), x.dtype, input.as<char>(),
+                   weight.as<char>(), y.data);
+}
+
+template <class T>
+void add_to(const T* from, int64_t n, T* to) {
+  for (int64_t i = 0; i < n; ++i) to[i] += from[i];
+}
+
+/// The places are divided into slabs, by the shape only; each has its own sum.
+template <class T>
+void sum_weight(const Patches& patches, const char* x, const T* g, T* w) {
+  constexpr int64_t most_slabs = 8;
+  const int64_t rows = patches.at_once;
+  const int64_t chunks = (patches.places - 1) / rows + 1;
+  const int64_t slabs = std::min(most_slabs, chunks);
+  const int64_t channels = patches.groups * patches.out;
+  const int64_t size = channels * patches.width;
+  std::vector<Ref<Buffer>> sums(static_cast<size_t>(slabs));
+  parallel_for(slabs, 1, [&](int64_t slab, int64_t) {
+    sums[slab] = Buffer::allocate(static_cast<size_t>(size) * sizeof(T));
+    T* sum = static_cast<T*>(sums[slab]->data());
+    Scratch memory(static_cast<size_t>(rows * patches.width) * sizeof(T));
+    int64_t last = (slab + 1) * chunks / slabs;
+    for (int64_t chunk = slab * chunks / slabs; chunk < last; ++chunk) {
+      int64_t begin = chunk * rows;
+      int64_t end = std::min(patches.places, begin + rows);
+      for (int64_t group = 0; group < patches.groups; ++group) {
+        patches.lay_out(x, group, begin, end, memory.as<char>());
+        T* part = sum + group * patches.out * patches.width;
+        GemmScale scale;
+        if (chunk > slab * chunks / slabs) scale = {1, 1, {part, patches.width, 1}};
+        gemm({dtype_of<T>(), patches.out, patches.width, end - begin},
+             {g + begin * channels + group * patches.out, 1, channels},
+             {memory.as<T>(), patches.width, 1}, part, patches.width, scale);
+      }
+    }
+  });
+  std::memcpy(w, sums[0]->data(), static_cast<size_t>(size) * sizeof(T));
+  for (int64_t slab = 1; slab < slabs; ++slab) {
+    add_to(static_cast<const T*>(sums[static_cast<size_t>(slab)]->data()), size, w);
+  }
+}
+
+void run_conv_weight(const Launch& launch) {
+  const Output& x = launch.in(0);
+  const Output& g = launch.in(1);
+  Output& w = launch.out();
+  allocate(w);
+  if (w.size == 0) return;
+  if (x.size == 0 || g.size == 0) {
+    std::memset(w.data, 0, w.bytes());
+    return;
+  }
+  RowMajor input(x);
+  RowMajor cotangent(g);
+  Patches patches(launch.attrs<ConvAttrs>(), x.shape, w.shape, g.shape, x.dtype);
+  if (x.dtype == Dtype::float64) {
+    sum_weight(patches, input.as<char>(), cotangent.as<double>(),
+               reinterpret_cast<double*>(w.data));
+  } else {
+    RILL_ASSERT(x.dtype == Dtype::float32);
+    sum_weight(patches, input.as<char>(), cotangent.as<float>(), reinterpret_cast<float*>(w.data));
+  }
+}
+
+}  // namespace
+
+void add_conv_kernels() {
+  set_cpu_kernel(conv_op, run_conv);
+  set_cpu_kernel(conv_weight_op, run_conv_weight);
+}
+
+}  // namespace rill

@@ -1,0 +1,265 @@
+#include "rill/runtime/frame.h"
+
+#include <cstring>
+#include <unordered_map>
+
+#include "rill/runtime/backend.h"
+#include "rill/runtime/trace.h"
+
+namespace rill {
+
+namespace {
+
+const OpInfo argument_op{.name = "argument"};
+
+/// Stands for an array that a call will give: planned as if it were computed.
+Array argument_like(const Array& placeholder) {
+  Array argument = make_array(argument_op, placeholder.node().stream, placeholder.dtype(),
+                              placeholder.shape(), {});
+  argument.node().set_state(NodeState::done);
+  return argument;
+}
+
+void hand_over(Output& from, Output& to) {
+  to.strides = from.strides;
+  to.row_major = from.row_major;
+  if (from.buffer) {
+    to.data = from.data;
+    to.buffer = std::move(from.buffer);
+  } else {  // a scalar travels by value
+    std::memcpy(to.scalar, from.scalar, sizeof(to.scalar));
+    to.data = to.scalar;
+  }
+}
+
+}  // namespace
+
+void Frame::run_step(FrameStep& item, int64_t queued) {
+  Step& step = item.step;
+  for (const Operand& operand : item.operands) {
+    Array& input = step.inputs[operand.position];
+    if (operand.last) input = std::move(*operand.home);
+    else input = *operand.home;
+  }
+  Stream stream = step.node().stream;
+  {
+    TraceSpan span(stream, step, queued);
+    try {
+      backend_of(stream.device.type).run(step);
+    } catch (...) {
+      std::rethrow_exception(with_name(std::current_exception(), step));
+    }
+  }
+  for (const Operand& operand : item.operands) {
+    Array input = std::move(step.inputs[operand.position]);
+    if (operand.last && operand.goes_home) *operand.home = std::move(input);
+  }
+  for (Output* result : item.released) result->buffer = nullptr;
+}
+
+void Frame::run(std::span<Array> inputs, Node& node) {
+  int64_t queued = trace_enabled() ? trace_clock() : 0;
+  for (size_t i = 0; i < inputs.size(); ++i) given_[i] = std::move(inputs[i]);
+  for (FrameStep& item : steps_) run_step(item, queued);
+  for (Array& array : given_) array = Array();
+  for (uint32_t i = 0; i < exported_.size(); ++i) {
+    Array& array = *exported_[i];
+    hand_over(array.node().output(array.index()), node.output(i));
+  }
+}
+
+/// Makes the frames of all tasks of a plan: first where each value lives, then who reads it last.
+class FrameBuilder {
+ public:
+  FrameBuilder(Plan plan, const Arrays& arguments) : plan_(std::move(plan)) {
+    for (uint32_t i = 0; i < arguments.size(); ++i) arguments_[&arguments[i].node()] = i;
+    instance_.layouts.resize(plan_.tasks.size());
+    for (uint32_t t = 0; t < plan_.tasks.size(); ++t) {
+      instance_.frames.push_back(std::make_unique<Frame>());
+      take_steps(t);
+    }
+  }
+
+  GraphInstance build(const Arrays& outputs) {
+    for (uint32_t t = 0; t < plan_.tasks.size(); ++t) find_operands(t);
+    for (uint32_t i = 0; i < outputs.size(); ++i) {
+      instance_.outputs.push_back(source_of(outputs[i], i));
+    }
+    for (uint32_t t = 0; t < plan_.tasks.size(); ++t) {
+      give_homes(t);
+      find_last_uses(t);
+    }
+    return std::move(instance_);
+  }
+
+ private:
+  /// A result of a step: where its node is computed.
+  struct Place {
+    uint32_t task;
+    uint32_t step;
+    uint32_t result;
+  };
+  struct Key {
+    const Node* node;
+    uint32_t index;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    size_t operator()(const Key& key) const {
+      return detail::mix(std::hash<const void*>{}(key.node), key.index);
+    }
+  };
+  template <class T>
+  using ByArray = std::unordered_map<Key, T, KeyHash>;
+  static Key key_of(const Array& array) { return {&array.node(), array.index()}; }
+
+  void take_steps(uint32_t task);
+  void find_operands(uint32_t task);
+  void give_homes(uint32_t task);
+  void find_last_uses(uint32_t task);
+  Source source_of(const Array& array, uint32_t position);
+  uint32_t export_of(const Array& array, uint32_t task);
+  uint32_t given_slot(uint32_t task, const Source& source);
+
+  Plan plan_;
+  GraphInstance instance_;
+  std::unordered_map<const Node*, uint32_t> arguments_;
+  std::unordered_map<const Node*, Place> places_;
+  std::vector<Arrays> exports_;           // by task
+  std::vector<ByArray<uint32_t>> given_;  // by task: the slot of an array from outside
+};
+
+/// The nodes lose their inputs, as when they are scheduled: what is inside a program dies.
+void FrameBuilder::take_steps(uint32_t task) {
+  SegmentLayout& layout = instance_.layouts[task];
+  layout.stream = plan_.tasks[task].stream;
+  std::vector<Step>& steps = plan_.tasks[task].steps;
+  Frame& frame = *instance_.frames[task];
+  frame.steps_.reserve(steps.size());
+  for (uint32_t s = 0; s < steps.size(); ++s) {
+    layout.cost += steps[s].cost;
+    for (uint32_t r = 0; r < steps[s].results.size(); ++r) {
+      Node& node = steps[s].results[r].node();
+      places_[&node] = {task, s, r};
+    }
+    frame.steps_.push_back({std::move(steps[s]), {}, {}});
+  }
+  exports_.emplace_back();
+  given_.emplace_back();
+}
+
+uint32_t FrameBuilder::export_of(const Array& array, uint32_t task) {
+  Arrays& exports = exports_[task];
+  for (uint32_t i = 0; i < exports.size(); ++i) {
+    if (exports[i].is(array)) return i;
+  }
+  exports.push_back(array);
+  return static_cast<uint32_t>(exports.size() - 1);
+}
+
+/// `position`: of an output of the graph, for a constant.
+Source FrameBuilder::source_of(const Array& array, uint32_t position) {
+  auto argument = arguments_.find(&array.node());
+  if (argument != arguments_.end()) return {Source::Kind::argument, 0, argument->second};
+  auto place = places_.find(&array.node());
+  if (place == places_.end()) return {Source::Kind::constant, 0, position};
+  uint32_t task = place->second.task;
+  return {Source::Kind::segment, task, export_of(array, task)};
+}
+
+uint32_t FrameBuilder::given_slot(uint32_t task, const Source& source) {
+  std::vector<Source>& sources = instance_.layouts[task].sources;
+  for (uint32_t i = 0; i < sources.size(); ++i) {
+    if (sources[i] == source) return i;
+  }
+  sources.push_back(source);
+  return static_cast<uint32_t>(sources.size() - 1);
+}
+
+/// Notes which inputs of each step change from run to run; the others are constants.
+void FrameBuilder::find_operands(uint32_t task) {
+  for (Frame::FrameStep& item : instance_.frames[task]->steps_) {
+    for (uint32_t i = 0; i < item.step.inputs.size(); ++i) {
+      const Array& input = item.step.inputs[i];
+      auto place = places_.find(&input.node());
+      bool local = place != places_.end() && place->second.task == task;
+      if (!local) {
+        Source source = source_of(input, 0);
+        if (source.kind == Source::Kind::constant) continue;
+        given_[task][key_of(input)] = given_slot(task, source);
+      }
+      item.operands.push_back({i, false, local, nullptr});
+    }
+  }
+}
+
+/// Where the handle of each operand and export waits. From here on a frame refers to each of its
+/// nodes once; to those with several outputs, once an output.
+void FrameBuilder::give_homes(uint32_t task) {
+  Frame& frame = *instance_.frames[task];
+  frame.given_.resize(instance_.layouts[task].sources.size());
+  ByArray<Array*> further;
+  auto home_of = [&](const Array& array) -> Array* {
+    auto given = given_[task].find(key_of(array));
+    if (given != given_[task].end()) return &frame.given_[given->second];
+    const Place& place = places_.at(&array.node());
+    if (array.index() == 0) return &frame.steps_[place.step].step.results[place.result];
+    Array*& home = further[key_of(array)];
+    if (home == nullptr) home = &frame.more_.emplace_back(array);
+    return home;
+  };
+  for (Frame::FrameStep& item : frame.steps_) {
+    for (Frame::Operand& operand : item.operands) {
+      operand.home = home_of(item.step.inputs[operand.position]);
+    }
+  }
+  for (Array& array : exports_[task]) {
+    frame.exported_.push_back(home_of(array));
+    instance_.layouts[task].exports.emplace_back(array.dtype(), array.shape());
+  }
+}
+
+void FrameBuilder::find_last_uses(uint32_t task) {
+  Frame& frame = *instance_.frames[task];
+  std::unordered_map<const Array*, bool> read_later;  // by home
+  std::unordered_map<const Output*, bool> kept;
+  for (const Array* home : frame.exported_) {
+    read_later[home] = true;
+    kept[&home->output()] = true;
+  }
+  for (size_t s = frame.steps_.size(); s-- > 0;) {
+    Frame::FrameStep& item = frame.steps_[s];
+    for (size_t i = item.operands.size(); i-- > 0;) {
+      Frame::Operand& operand = item.operands[i];
+      Array& input = item.step.inputs[operand.position];
+      bool& later = read_later[operand.home];
+      operand.last = !later;
+      if (!later && operand.goes_home) {
+        Output& read = input.node().output(input.index());
+        item.released.push_back(&read);
+        kept[&read] = true;
+      }
+      later = true;
+      input = Array();
+    }
+    for (const Array& result : item.step.results) {
+      Node& node = result.node();
+      node.inputs.clear();
+      for (uint32_t k = 0; k < node.output_count(); ++k) {
+        Output& out = node.output(k);
+        if (!kept[&out]) item.released.push_back(&out);
+      }
+    }
+  }
+}
+
+GraphInstance GraphInstance::of(const Captured& graph) {
+  Arrays arguments;
+  for (const Array& placeholder : graph.placeholders()) {
+    arguments.push_back(argument_like(placeholder));
+  }
+  Arrays outputs = graph.apply(arguments);
+  return FrameBuilder(make_plan(outputs), arguments).build(outputs);
+}
+
+}  // namespace rill

@@ -1,0 +1,496 @@
+"""mx.compile: what it gives, what it keeps apart, what it refuses."""
+
+import gc
+import threading
+import weakref
+from collections import namedtuple
+from functools import partial
+
+import numpy as np
+import pytest
+from support import assert_same, mx, rill_only, to_numpy
+
+Pair = namedtuple("Pair", "first second")
+
+
+class Traced:
+    """A function that counts how often it is traced."""
+
+    def __init__(self, fun):
+        self.fun, self.count = fun, 0
+
+    def __call__(self, *args, **kwargs):
+        self.count += 1
+        return self.fun(*args, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def enabled():
+    yield
+    mx.enable_compile()
+
+
+def test_values_and_number_of_traces():
+    f = Traced(lambda x, y: mx.exp(-x) * y + x)
+    g = mx.compile(f)
+    x, y = mx.array([1.0, 2.0]), mx.array([3.0, 4.0])
+    for _ in range(3):
+        assert_same(g(x, y), to_numpy(f.fun(x, y)), "float32")
+    assert f.count == 1
+    assert g(x[:1], y).shape == (2,) and f.count == 2
+    assert_same(g(x.astype(mx.int32), y), to_numpy(f.fun(x.astype(mx.int32), y)))
+    assert f.count == 3
+
+
+CONSTANTS = [1, 2, 1.0, True, 0.0, -0.0, None, "a", "b", 2**40, [1, 2], [1, 3], {"k": 1}, {"k": 2}]
+
+
+def test_a_constant_is_part_of_the_signature():
+    f = Traced(lambda x, _: x + f.count)
+    g = mx.compile(f)
+    x = mx.array(0.0)
+    first = [g(x, c).item() for c in CONSTANTS]
+    assert first == [i + 1.0 for i in range(len(CONSTANTS))]
+    assert [g(x, c).item() for c in CONSTANTS] == first
+    assert [g(x, _=c).item() for c in CONSTANTS] != first
+
+
+@rill_only
+@pytest.mark.parametrize(
+    "constant", [2**70, b"x", 1 + 2j, mx.float16, mx.cpu, mx.Device(mx.cpu), (1, Pair(2, 3))]
+)
+def test_more_constants(constant):
+    f = Traced(lambda x, c, *, k: x * 2)
+    g = mx.compile(f)
+    for _ in range(2):
+        assert g(mx.array(1.0), constant, k=constant).item() == 2.0
+    assert f.count == 1
+
+
+@rill_only
+def test_a_stream_is_an_argument():
+    g = mx.compile(lambda x, s: mx.exp(x, stream=s) + 1)
+    s = mx.new_stream(mx.cpu)
+    for stream in (s, mx.default_stream(mx.cpu), s):
+        assert g(mx.array(0.0), stream).item() == 2.0
+
+
+@pytest.mark.parametrize("bad", [object(), {1, 2}, len, np.ones(2), slice(1)])
+def test_other_arguments_are_refused(bad):
+    g = mx.compile(lambda x, c: x)
+    with pytest.raises(ValueError, match="compile"):
+        g(mx.array(1.0), bad)
+    with pytest.raises(ValueError, match="compile"):
+        g(mx.array(1.0), [{"a": (bad,)}])
+
+
+def test_deep_and_circular_arguments_are_refused():
+    tree = []
+    tree.append(tree)
+    with pytest.raises((ValueError, RecursionError)):
+        mx.compile(lambda x: mx.array(1.0))(tree)
+
+
+def test_trees():
+    def f(tree, scale=1.0, **more):
+        a, (b, c) = tree["a"], tree["b"]
+        return {"sum": a + b * scale, "rest": [c, (a, more["z"] * 2)]}, 3, None, "text"
+
+    g = mx.compile(f)
+    arrays = [mx.array(float(i)) for i in range(4)]
+    for scale in (1.0, 2.0, mx.array(3.0)):
+        tree = {"a": arrays[0], "b": (arrays[1], arrays[2])}
+        result, expected = (h(tree, scale=scale, z=arrays[3]) for h in (g, f))
+        assert result[1:] == (3, None, "text")
+        assert list(result[0]) == ["sum", "rest"]
+        assert result[0]["sum"].item() == expected[0]["sum"].item()
+        assert result[0]["rest"][1][1].item() == 6.0
+
+
+@pytest.mark.parametrize("value", [None, (), [], 3.0, {}])
+def test_results_without_arrays(value):
+    assert mx.compile(lambda x: value)(mx.array(1.0)) == value
+
+
+@rill_only
+def test_a_named_tuple_stays_one():
+    result = mx.compile(lambda p: Pair(p.second, p.first + 1))(Pair(mx.array(1.0), mx.array(2.0)))
+    assert isinstance(result, Pair)
+    assert (result.first.item(), result.second.item()) == (2.0, 2.0)
+
+
+def test_no_arguments_and_captured_arrays_are_constants():
+    weight = mx.array([1.0, 2.0])
+    g = mx.compile(lambda: weight * 2)
+    assert_same(g(), [2.0, 4.0])
+    holder = [weight]
+    h = mx.compile(lambda x: x * holder[0])
+    assert_same(h(mx.array(2.0)), [2.0, 4.0])
+    holder[0] = mx.array([5.0, 5.0])
+    assert_same(h(mx.array(2.0)), [2.0, 4.0])
+
+
+def test_results_that_are_inputs():
+    g = mx.compile(lambda x, y: (y, x, x))
+    x, y = mx.array(1.0), mx.array(2.0)
+    assert [a.item() for a in g(x, y)] == [2.0, 1.0, 1.0]
+
+
+def test_attributes():
+    def named(x):
+        """Text."""
+        return x
+
+    g = mx.compile(named)
+    assert (g.__name__, g.__doc__, g.__qualname__) == ("named", "Text.", named.__qualname__)
+    with pytest.raises(AttributeError):
+        g.no_such_name  # noqa: B018
+
+
+def test_wrong_calls():
+    with pytest.raises(TypeError):
+        mx.compile(3)
+    g = mx.compile(lambda x, y: x + y)
+    with pytest.raises(TypeError):
+        g(mx.array(1.0))
+    assert g(mx.array(1.0), mx.array(1.0)).item() == 2.0
+
+
+def test_an_exception_of_the_function_passes_through():
+    fails = [True]
+
+    def f(x):
+        if fails[0]:
+            raise KeyError("mine")
+        return x + 1
+
+    g = mx.compile(f)
+    with pytest.raises(KeyError, match="mine"):
+        g(mx.array(1.0))
+    fails[0] = False
+    assert g(mx.array(1.0)).item() == 2.0
+
+
+IMPURE = {
+    "eval": lambda x: (mx.eval(x + 1), x)[1],
+    "item": lambda x: x * x.item(),
+    "bool": lambda x: x if x > 0 else -x,
+    "print": lambda x: (str(x), x)[1],
+    "numpy": lambda x: mx.array(np.array(x)),
+    "list": lambda x: x * x.tolist(),
+}
+
+
+@pytest.mark.parametrize("name", IMPURE)
+def test_a_value_inside_is_refused(name):
+    with pytest.raises((ValueError, RuntimeError), match=r"\beval"):
+        mx.eval(mx.compile(IMPURE[name])(mx.array(1.0)))
+
+
+def test_a_leaked_array_is_refused():
+    leaked = []
+    g = mx.compile(lambda x: (leaked.append(x * 2), x)[1])
+    assert g(mx.array(1.0)).item() == 1.0
+    with pytest.raises((ValueError, RuntimeError), match="outputs"):
+        mx.eval(leaked[0] + 1)
+
+
+# State
+
+
+def test_state_is_read_and_written():
+    state = {"total": mx.array(0.0), "parts": [mx.array(1.0), "text", 3]}
+
+    @partial(mx.compile, inputs=state, outputs=state)
+    def step(x):
+        state["total"] = state["total"] + x * state["parts"][0]
+        state["parts"][0] = state["parts"][0] * 2
+        return state["total"]
+
+    parts = state["parts"]
+    for i, expected in enumerate((1.0, 3.0, 7.0)):
+        assert step(mx.array(1.0)).item() == expected
+        assert state["total"].item() == expected
+        assert state["parts"] is parts and parts[0].item() == 2.0 ** (i + 1)
+    assert parts[1:] == ["text", 3]
+    state["total"] = mx.array([10.0, 20.0])
+    assert_same(step(mx.array(1.0)), [18.0, 28.0])
+
+
+def test_state_that_grows():
+    state = {"a": mx.array(1.0)}
+
+    @partial(mx.compile, inputs=state, outputs=state)
+    def step(x):
+        if "b" not in state:
+            state["b"] = mx.zeros_like(x)
+        state["b"] = state["b"] + x
+        state["a"] = state["a"] * 2
+        return state["b"]
+
+    for i in range(4):
+        assert step(mx.array(1.0)).item() == i + 1.0
+        assert (state["a"].item(), state["b"].item()) == (2.0 ** (i + 1), i + 1.0)
+
+
+def test_outputs_alone():
+    state = {}
+    g = mx.compile(lambda x: (state.update(last=x * 3), x)[1], outputs=state)
+    for value in (1.0, 2.0, 3.0):
+        g(mx.array(value))
+        assert state["last"].item() == 3 * value
+        state.clear()
+
+
+def test_tuples_in_state():
+    state = [(mx.array(1.0), mx.array(2.0))]
+
+    @partial(mx.compile, inputs=state, outputs=state)
+    def swap():
+        state[0] = (state[0][1], state[0][0] + 1)
+
+    for expected in ((2.0, 2.0), (2.0, 3.0), (3.0, 3.0)):
+        swap()
+        assert tuple(a.item() for a in state[0]) == expected
+
+
+@rill_only
+def test_state_that_would_be_lost_is_refused():
+    state = {"a": mx.array(1.0)}
+
+    def f(x):
+        state["a"] = state["a"] + x
+        return x
+
+    g = mx.compile(f, inputs=state)
+    with pytest.raises(ValueError, match="outputs"):
+        g(mx.array(1.0))
+    assert state["a"].item() == 1.0
+
+
+@rill_only
+def test_an_error_leaves_the_state_alone():
+    state = {"a": mx.array(1.0), "b": [mx.array(2.0)]}
+    mx.random.seed(5)
+    key = to_numpy(mx.random.state[0])
+
+    def f(x):
+        state["a"] = state["a"] + x
+        state["b"][0] = x
+        mx.random.uniform()
+        raise ValueError("mine")
+
+    where = [state, mx.random.state]
+    with pytest.raises(ValueError, match="mine"):
+        mx.compile(f, inputs=where, outputs=where)(mx.array(1.0))
+    assert (state["a"].item(), state["b"][0].item()) == (1.0, 2.0)
+    assert_same(mx.random.state[0], key)
+
+
+def test_random_state():
+    draw = partial(mx.random.uniform, shape=(3,))
+    mx.random.seed(7)
+    expected = [to_numpy(draw() + draw()) for _ in range(3)]
+    mx.random.seed(7)
+    g = mx.compile(lambda: draw() + draw(), inputs=mx.random.state, outputs=[mx.random.state])
+    for values in expected:
+        assert_same(g(), values)
+    assert len(mx.random.state) == 1 and len(list(mx.random.state)) == 1
+    # Draws from a key that is an argument.
+    h = mx.compile(lambda key: mx.random.normal((4,), key=key))
+    for seed in (1, 2):
+        assert_same(
+            h(mx.random.key(seed)), to_numpy(mx.random.normal((4,), key=mx.random.key(seed)))
+        )
+
+
+# Transforms
+
+
+def loss(w, x):
+    return (mx.tanh(x @ w) ** 2).sum()
+
+
+def test_in_any_nesting_with_gradients():
+    rng = np.random.default_rng(0)
+    w, x = (mx.array(rng.standard_normal((4, 4), dtype=np.float32)) for _ in range(2))
+    expected = to_numpy(mx.grad(loss)(w, x))
+    compiled = mx.compile(loss)
+    for f in (
+        mx.grad(compiled),
+        mx.compile(mx.grad(loss)),
+        mx.compile(mx.grad(compiled)),
+        mx.compile(mx.compile(mx.grad(mx.compile(compiled)))),
+    ):
+        for _ in range(2):
+            assert_same(f(w, x), expected)
+    second = lambda f: mx.grad(lambda w: mx.grad(f)(w, x).sum())
+    expected = to_numpy(second(loss)(w))
+    for f in (second(compiled), mx.compile(second(loss)), mx.compile(second(compiled))):
+        np.testing.assert_allclose(to_numpy(f(w)), expected, rtol=1e-5, atol=1e-5)
+    value, tangent = mx.jvp(lambda w: compiled(w, x), (w,), (mx.ones_like(w),))
+    plain = mx.jvp(lambda w: loss(w, x), (w,), (mx.ones_like(w),))
+    assert_same(value[0], to_numpy(plain[0][0]))
+    assert_same(tangent[0], to_numpy(plain[1][0]))
+
+
+def test_an_inner_function_reads_what_the_outer_follows():
+    def f(w):
+        return mx.compile(lambda x: x * w)(mx.array([1.0, 2.0])).sum()
+
+    assert mx.grad(f)(mx.array(5.0)).item() == 3.0
+    assert mx.compile(mx.grad(f))(mx.array(5.0)).item() == 3.0
+    assert mx.compile(f)(mx.array(5.0)).item() == 15.0
+
+
+def test_value_and_grad_with_state():
+    rng = np.random.default_rng(1)
+    x = mx.array(rng.standard_normal((8, 4), dtype=np.float32))
+    start = rng.standard_normal((4, 4), dtype=np.float32)
+
+    def train(wrap):
+        state = {"w": mx.array(start)}
+
+        def step(x):
+            value, gradient = mx.value_and_grad(loss)(state["w"], x)
+            state["w"] = state["w"] - 0.01 * gradient
+            return value
+
+        step = wrap(step, state)
+        values = [step(x).item() for _ in range(5)]
+        return values, to_numpy(state["w"])
+
+    plain = train(lambda f, state: f)
+    compiled = train(lambda f, state: mx.compile(f, inputs=state, outputs=state))
+    assert compiled[0] == plain[0]
+    np.testing.assert_array_equal(compiled[1], plain[1])
+
+
+# Shapes, switches, streams, threads, memory
+
+
+@rill_only
+def test_shapeless_is_right_for_every_function():
+    def f(x):
+        return x.reshape(x.shape[0] * x.shape[1]) / x.size
+
+    g = mx.compile(f, shapeless=True)
+    for shape in ((2, 3), (4, 3), (2, 3), (1, 1), (0, 5)):
+        x = mx.ones(shape)
+        assert_same(g(x), to_numpy(f(x)))
+
+
+def test_shapeless_elementwise():
+    g = mx.compile(lambda x, y: mx.abs(x + y), shapeless=True)
+    for n in (1, 2, 5):
+        assert_same(g(-mx.ones(n), mx.zeros(n)), np.ones(n))
+
+
+def test_switches():
+    f = Traced(lambda x: x + 1)
+    g = mx.compile(f)
+    mx.disable_compile()
+    for i in range(3):
+        assert g(mx.array(1.0)).item() == 2.0
+        assert f.count == i + 1
+    mx.enable_compile()
+    for _ in range(3):
+        assert g(mx.array(1.0)).item() == 2.0
+    assert f.count == 4
+
+
+@rill_only
+def test_streams_inside_and_outside():
+    first, second = mx.new_stream(mx.cpu), mx.new_stream(mx.cpu)
+
+    def f(x):
+        y = mx.exp(x, stream=first)
+        z = mx.sin(x, stream=second)
+        return (y * z).sum(), mx.add(y, z, stream=first)
+
+    f = Traced(f)
+    g = mx.compile(f)
+    x = mx.array(np.linspace(0, 1, 1000, dtype=np.float32))
+    expected = [to_numpy(a) for a in f.fun(x)]
+    for stream in (None, first, second, mx.new_stream(mx.cpu)):
+        with mx.stream(stream or mx.default_stream(mx.cpu)):
+            for value, right in zip(g(x), expected, strict=True):
+                assert_same(value, right)
+    assert f.count == 1
+
+
+@rill_only
+def test_one_function_in_many_threads():
+    other = mx.new_stream(mx.cpu)
+    f = Traced(lambda x, w: mx.tanh(mx.add(x @ w, 1.0, stream=other)).sum(axis=0))
+    g = mx.compile(f)
+    rng = np.random.default_rng(0)
+    inputs = [mx.array(rng.standard_normal((16, 16), dtype=np.float32)) for _ in range(8)]
+    expected = [to_numpy(f.fun(x, x)) for x in inputs]
+    wrong = []
+
+    def work(i):
+        for _ in range(30):
+            if not np.array_equal(to_numpy(g(inputs[i], inputs[i])), expected[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert f.count == 1
+
+
+@rill_only
+def test_memory_stays_flat():
+    state = [mx.zeros((64,))]
+
+    @partial(mx.compile, inputs=state, outputs=state)
+    def step(x):
+        state[0] = state[0] * 0.5 + x
+        return (state[0] @ state[0], mx.exp(x))
+
+    x = mx.ones((64,))
+
+    def run(count):
+        for _ in range(count):
+            mx.eval(step(x), state)
+        return mx.get_active_memory()
+
+    first = run(100)
+    assert run(20_000) == first
+
+
+@rill_only
+def test_a_constant_that_changes_does_not_fill_the_memory():
+    g = mx.compile(lambda x, k: x * k)
+    x = mx.array(2.0)
+    for k in range(1000):
+        assert g(x, float(k)).item() == 2.0 * k
+    assert g(x, 3.0).item() == 6.0
+
+
+@rill_only
+def test_a_function_that_holds_itself_is_collected():
+    class Model:
+        def __init__(self):
+            self.step = mx.compile(self.forward)
+
+        def forward(self, x):
+            return x + 1
+
+    model = Model()
+    assert model.step(mx.array(1.0)).item() == 2.0
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+@rill_only
+def test_pending_results_outlive_the_function():
+    results = [mx.compile(lambda x, k=k: mx.exp(x) + k)(mx.array(0.0)) for k in range(5)]
+    gc.collect()
+    assert [r.item() for r in results] == [1.0 + k for k in range(5)]
