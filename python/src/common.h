@@ -163,7 +163,7 @@ void bind_memory(nb::module_& m);
 void bind_eval(nb::module_& m);
 void bind_transforms(nb::module_& m);
 void bind_vmap(nb::module_& m);
-void bind_compile(nb::module_& m);  // compile.cpp
+void bind_compile(nb::module_& m);          // compile.cpp
 void bind_custom(nb::module_& m);           // custom.cpp
 void bind_control(nb::module_& m);          // control.cpp
 void bind_debug(nb::module_& m);            // debug.cpp

@@ -68,7 +68,7 @@ Arrays Template::take(nb::handle tree) {
 
 Arrays Template::take_scalars_too(nb::handle tree, const char* operation) {
   return take(map_leaves(tree, [&](nb::handle leaf) {
-    return is_python_scalar(leaf) ? wrap(to_array(leaf, operation)) : nb::borrow(leaf);
+    return is_python_scalar(leaf) ? nb::object(wrap(to_array(leaf, operation))) : nb::borrow(leaf);
   }));
 }
 
@@ -81,7 +81,7 @@ nb::object Template::fill(const Arrays& arrays) const {
   size_t i = 0;
   return fill_with([&]() -> nb::object {
     const Array& array = arrays[i++];
-    return array ? wrap(array) : nb::none();
+    return array ? nb::object(wrap(array)) : nb::none();
   });
 }
 

@@ -23,11 +23,9 @@ class TraceScope {
   uint32_t id_;
 };
 
-/// The mark of placeholders and of what depends on one: always under a transformation, the
-/// innermost.
-inline constexpr uint32_t placeholder_trace = ~0u;
-
 /// Whether the transformation `id` (0: none) is still in progress.
 bool trace_is_active(uint32_t id);
+/// Whether any transformation that follows values is in progress, on whatever thread.
+bool any_trace_in_progress();
 
 }  // namespace rill
