@@ -94,6 +94,8 @@ nb::object attr_object(const AttrValue& value) {
         else if constexpr (std::is_same_v<T, int64_t>) return nb::int_(v);
         else if constexpr (std::is_same_v<T, double>) return nb::float_(v);
         else if constexpr (std::is_same_v<T, std::string>) return nb::str(v.c_str());
+        else if constexpr (std::is_same_v<T, control::BodyRef>)
+          return nb::str(fmt::format("{}", v).c_str());
         else {
           nb::list items;
           for (int64_t item : v) items.append(item);

@@ -10,7 +10,6 @@ namespace {
 
 using MaybeInt = std::optional<int>;
 
-auto stream_arg() { return nb::arg("stream") = nb::none(); }
 auto optional_arg(const char* name) { return nb::arg(name) = nb::none(); }
 
 /// The array of an argument that may be None: then an empty one.

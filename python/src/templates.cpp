@@ -68,7 +68,7 @@ Arrays Template::take(nb::handle tree) {
 
 Arrays Template::take_scalars_too(nb::handle tree, const char* operation) {
   return take(map_leaves(tree, [&](nb::handle leaf) {
-    return is_python_scalar(leaf) ? wrap(to_array(leaf, operation)) : nb::borrow(leaf);
+    return is_python_scalar(leaf) ? nb::object(wrap(to_array(leaf, operation))) : nb::borrow(leaf);
   }));
 }
 

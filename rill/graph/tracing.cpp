@@ -57,4 +57,6 @@ bool trace_is_active(uint32_t id) {
   return std::find(all.active.begin(), all.active.end(), id) != all.active.end();
 }
 
+bool any_trace_in_progress() { return lowest_active.load(std::memory_order_relaxed) != no_id; }
+
 }  // namespace rill

@@ -25,5 +25,7 @@ class TraceScope {
 
 /// Whether the transformation `id` (0: none) is still in progress.
 bool trace_is_active(uint32_t id);
+/// Whether any transformation that follows values is in progress, on whatever thread.
+bool any_trace_in_progress();
 
 }  // namespace rill

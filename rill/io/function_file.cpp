@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "rill/io/function_trace.h"
+
 namespace rill::exported {
 
 namespace {
@@ -9,6 +11,7 @@ namespace {
 constexpr std::string_view magic = "RILLFUNC";
 constexpr uint32_t most_dimensions = 64;
 constexpr int64_t most_elements = int64_t{1} << 56;
+constexpr int deepest = 16;  // graphs within graphs
 
 /// FNV-1a: finds damage, not malice.
 uint64_t checksum(std::string_view bytes) {
@@ -73,12 +76,16 @@ class Writer {
     else if (const auto* integer = std::get_if<int64_t>(&value)) number(*integer);
     else if (const auto* real = std::get_if<double>(&value)) number(*real);
     else if (const auto* string = std::get_if<std::string>(&value)) text(*string);
-    else {
-      const auto& list = std::get<std::vector<int64_t>>(value);
-      count(list.size());
-      for (int64_t item : list) number(item);
+    else if (const auto* list = std::get_if<std::vector<int64_t>>(&value)) {
+      count(list->size());
+      for (int64_t item : *list) number(item);
+    } else {
+      // All nodes of a body run on the stream of the node that holds it.
+      trace(record(std::get<control::BodyRef>(value).graph(), [](Stream) { return 0; }));
     }
   }
+  void trace(const Trace& trace);
+  void constant(const Array& constant);
 };
 
 /// Reads what Writer wrote. Never past the end; never reserves more than the bytes can hold.
@@ -134,21 +141,6 @@ class Reader {
     expect(dtype < dtype_count, "dtype {}", dtype);
     return {static_cast<Dtype>(dtype), shape()};
   }
-  AttrValue attr() {
-    auto kind = number<uint8_t>();
-    switch (kind) {
-      case 0: return flag();
-      case 1: return number<int64_t>();
-      case 2: return number<double>();
-      case 3: return text();
-      case 4: {
-        std::vector<int64_t> list(count(sizeof(int64_t)));
-        for (int64_t& item : list) item = number<int64_t>();
-        return list;
-      }
-      default: expect(false, "a parameter of kind {}", kind); return {};
-    }
-  }
   bool at_end() const { return rest_.empty(); }
 
  private:
@@ -163,13 +155,13 @@ bool is_splat(const Output& values) {
   return values.size > 0;
 }
 
-void write_constant(Writer& out, const Array& constant) {
+void Writer::constant(const Array& constant) {
   const Output& values = constant.output();
-  out.value({values.dtype, values.shape});
+  value({values.dtype, values.shape});
   bool splat = is_splat(values);
-  out.number(static_cast<uint8_t>(splat));
+  number(static_cast<uint8_t>(splat));
   RILL_ASSERT(splat || values.row_major);
-  out.bytes.append(values.data, splat ? size_of(values.dtype) : values.bytes());
+  bytes.append(values.data, splat ? size_of(values.dtype) : values.bytes());
 }
 
 Array read_constant(Reader& in) {
@@ -190,28 +182,28 @@ Array read_constant(Reader& in) {
   return all;
 }
 
-void write_trace(Writer& out, const Trace& trace) {
-  out.count(trace.inputs.size());
+void Writer::trace(const Trace& trace) {
+  count(trace.inputs.size());
   for (const Input& input : trace.inputs) {
-    out.text(input.name);
-    out.value(input.like);
-    for (bool free : input.free) out.number(static_cast<uint8_t>(free));
+    text(input.name);
+    value(input.like);
+    for (bool free : input.free) number(static_cast<uint8_t>(free));
   }
-  out.count(trace.constants.size());
-  for (const Array& constant : trace.constants) write_constant(out, constant);
-  out.count(trace.nodes.size());
+  count(trace.constants.size());
+  for (const Array& constant : trace.constants) this->constant(constant);
+  count(trace.nodes.size());
   for (const NodeRecord& node : trace.nodes) {
-    out.text(node.op);
-    out.number(node.stream);
-    out.count(node.inputs.size());
-    for (uint32_t input : node.inputs) out.number(input);
-    out.count(node.attrs.size());
-    for (const AttrValue& value : node.attrs) out.attr(value);
-    out.count(node.outputs.size());
-    for (const Value& value : node.outputs) out.value(value);
+    text(node.op);
+    number(node.stream);
+    count(node.inputs.size());
+    for (uint32_t input : node.inputs) number(input);
+    count(node.attrs.size());
+    for (const AttrValue& value : node.attrs) attr(value);
+    count(node.outputs.size());
+    for (const Value& output : node.outputs) value(output);
   }
-  out.count(trace.outputs.size());
-  for (uint32_t output : trace.outputs) out.number(output);
+  count(trace.outputs.size());
+  for (uint32_t output : trace.outputs) number(output);
 }
 
 std::vector<uint32_t> read_references(Reader& in, uint64_t known) {
@@ -223,21 +215,49 @@ std::vector<uint32_t> read_references(Reader& in, uint64_t known) {
   return numbers;
 }
 
-NodeRecord read_node(Reader& in, size_t streams, uint64_t known) {
+/// What the parts of a file refer to, and how deep graphs lie in graphs.
+struct Place {
+  size_t streams;
+  int depth = 0;
+};
+
+Trace read_trace(Reader& in, Place place);
+
+AttrValue read_attr(Reader& in, Place place) {
+  auto kind = in.number<uint8_t>();
+  switch (kind) {
+    case 0: return in.flag();
+    case 1: return in.number<int64_t>();
+    case 2: return in.number<double>();
+    case 3: return in.text();
+    case 4: {
+      std::vector<int64_t> list(in.count(sizeof(int64_t)));
+      for (int64_t& item : list) item = in.number<int64_t>();
+      return list;
+    }
+    case 5: {
+      expect(place.depth < deepest, "graphs within graphs");
+      return body_of(read_trace(in, {place.streams, place.depth + 1}));
+    }
+    default: expect(false, "a parameter of kind {}", kind); return {};
+  }
+}
+
+NodeRecord read_node(Reader& in, Place place, uint64_t known) {
   NodeRecord node;
   node.op = in.text();
   node.stream = in.number<uint32_t>();
-  expect(node.stream < streams, "stream {} of {}", node.stream, streams);
+  expect(node.stream < place.streams, "stream {} of {}", node.stream, place.streams);
   node.inputs = read_references(in, known);
-  node.attrs.resize(in.count(2));
-  for (AttrValue& value : node.attrs) value = in.attr();
+  size_t attrs = in.count(2);
+  for (size_t i = 0; i < attrs; ++i) node.attrs.push_back(read_attr(in, place));
   node.outputs.resize(in.count(5));
   for (Value& value : node.outputs) value = in.value();
   expect(!node.outputs.empty(), "an operation without outputs");
   return node;
 }
 
-Trace read_trace(Reader& in, size_t streams) {
+Trace read_trace(Reader& in, Place place) {
   Trace trace;
   trace.inputs.resize(in.count(9));
   for (Input& input : trace.inputs) {
@@ -250,7 +270,7 @@ Trace read_trace(Reader& in, size_t streams) {
   uint64_t known = trace.inputs.size() + constants;
   size_t nodes = in.count(20);
   for (size_t i = 0; i < nodes; ++i) {
-    trace.nodes.push_back(read_node(in, streams, known));
+    trace.nodes.push_back(read_node(in, place, known));
     known += trace.nodes.back().outputs.size();
   }
   trace.outputs = read_references(in, known);
@@ -269,7 +289,7 @@ std::string to_bytes(const File& file) {
     body.number(static_cast<uint8_t>(stream.is_default));
   }
   body.count(file.traces.size());
-  for (const Trace& trace : file.traces) write_trace(body, trace);
+  for (const Trace& trace : file.traces) body.trace(trace);
   Writer head;
   head.bytes = magic;
   head.number(format_version);
@@ -301,13 +321,15 @@ File from_bytes(std::string_view bytes) {
   file.streams.resize(rest.count(6));
   for (StreamName& stream : file.streams) {
     auto device = rest.number<uint8_t>();
-    expect(device < device_type_count, "a device of type {}", device);
+    expect(device <= static_cast<uint8_t>(DeviceType::gpu), "a device of type {}", device);
     stream.device = static_cast<DeviceType>(device);
     stream.device_index = rest.number<int32_t>();
     stream.is_default = rest.flag();
   }
   size_t traces = rest.count(16);
-  for (size_t i = 0; i < traces; ++i) file.traces.push_back(read_trace(rest, file.streams.size()));
+  for (size_t i = 0; i < traces; ++i) {
+    file.traces.push_back(read_trace(rest, {file.streams.size()}));
+  }
   expect(rest.at_end(), "bytes follow its end");
   return file;
 }

@@ -174,7 +174,7 @@ std::vector<Places> candidates(const Arrays& likes) {
   for (size_t i = 0; i < likes.size(); ++i) {
     for (int axis = 0; axis < likes[i].ndim(); ++axis) {
       int64_t size = likes[i].shape(axis);
-      if (size > 1) by_size[size].push_back({i, axis});  // one element broadcasts: it matters
+      if (size > 0) by_size[size].push_back({i, axis});
     }
   }
   std::vector<Places> sets;
@@ -218,8 +218,7 @@ class FreeSizes {
     }
     Arrays changed;
     for (size_t i = 0; i < likes_.size(); ++i) {
-      changed.push_back(
-          make_array(placeholder_op, likes_[i].node().stream, likes_[i].dtype(), shapes[i], {}));
+      changed.push_back(make_placeholder(likes_[i].node().stream, likes_[i].dtype(), shapes[i]));
     }
     try {
       return merged(trace, record(Captured::of(f_, changed), number_));
@@ -271,6 +270,25 @@ void check_outputs(const NodeRecord& node, const Arrays& results) {
   }
 }
 
+Arrays placeholders_of(const Trace& trace) {
+  Arrays placeholders;
+  for (const Input& input : trace.inputs) {
+    placeholders.push_back(make_placeholder(to_stream(), input.like.dtype, input.like.shape));
+  }
+  return placeholders;
+}
+
+/// The outputs for placeholders, of nodes that were all compared with what the trace says.
+Arrays checked_outputs(const Trace& trace, const Arrays& placeholders,
+                       const std::vector<Stream>& streams) {
+  try {
+    return apply_nodes(trace, placeholders, streams, check_outputs);
+  } catch (const std::logic_error& refused) {
+    throw std::runtime_error(
+        fmt::format("[import_function] the graph is not valid: {}", refused.what()));
+  }
+}
+
 std::string describe(const std::string& name, const Value& value, const std::vector<bool>& free) {
   std::string sizes;
   for (size_t i = 0; i < value.shape.size(); ++i) {
@@ -304,17 +322,15 @@ Arrays replay(const Trace& trace, const Arrays& inputs, const std::vector<Stream
 }
 
 void check(const Trace& trace, const std::vector<Stream>& streams) {
-  Arrays placeholders;
-  for (const Input& input : trace.inputs) {
-    placeholders.push_back(
-        make_array(placeholder_op, to_stream(), input.like.dtype, input.like.shape, {}));
-  }
-  try {
-    apply_nodes(trace, placeholders, streams, check_outputs);
-  } catch (const std::logic_error& refused) {
-    throw std::runtime_error(
-        fmt::format("[import_function] the graph is not valid: {}", refused.what()));
-  }
+  checked_outputs(trace, placeholders_of(trace), streams);
+}
+
+control::BodyRef body_of(const Trace& trace) {
+  uint32_t last = 0;
+  for (const NodeRecord& node : trace.nodes) last = std::max(last, node.stream);
+  Arrays placeholders = placeholders_of(trace);
+  Arrays outputs = checked_outputs(trace, placeholders, std::vector<Stream>(last + 1, to_stream()));
+  return {make_ref<control::Body>(Captured(std::move(placeholders), std::move(outputs)))};
 }
 
 bool matches(const Trace& trace, const Arrays& args, const NamedArrays& kwargs) {

@@ -3,6 +3,7 @@
 
 #include "rill/io/export.h"
 #include "rill/io/function_file.h"
+#include "rill/transforms/control.h"
 
 namespace rill::exported {
 
@@ -23,6 +24,9 @@ Arrays replay(const Trace& trace, const Arrays& inputs, const std::vector<Stream
 /// Applies the operations to placeholders and compares dtypes and shapes with those recorded.
 /// Throws std::runtime_error, naming the operation, when one is refused or they differ.
 void check(const Trace& trace, const std::vector<Stream>& streams);
+
+/// A trace as the body of a control flow operation; checked in the same way.
+control::BodyRef body_of(const Trace& trace);
 
 /// Whether a trace can be called with these arguments.
 bool matches(const Trace& trace, const Arrays& args, const NamedArrays& kwargs);

@@ -24,7 +24,4 @@ std::exception_ptr with_name(const std::exception_ptr& error, const Step& step);
 /// Has the backend of a stream's device run a step, on the calling thread.
 void run_step(Stream stream, Step& step);
 
-/// The plan of outputs whose graph nobody else knows of.
-Plan plan_of(const Arrays& outputs);
-
 }  // namespace rill

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "rill/graph/tracing.h"
+#include "rill/runtime/debug.h"
 #include "rill/runtime/eval.h"
 #include "rill/transforms/simplify.h"
 
@@ -128,7 +129,7 @@ Array Compiled::source(const Source& from, const Arrays& inputs, const Arrays& m
 
 Arrays Compiled::operator()(const Arrays& inputs) const {
   RILL_ASSERT(inputs.size() == graph_.placeholders().size());
-  if (any_followed(inputs)) return apply_inline(graph_, inputs);
+  if (any_followed(inputs) || fusion_is_off()) return apply_inline(graph_, inputs);
   Device device = default_device();
   Stream traced = caller_stream(device);
   Arrays made;  // output 0 of each segment's node

@@ -98,7 +98,7 @@ void require_no_nan(const Step& step) {
     for (uint32_t i = 0; i < node.output_count(); ++i) {
       if (!has_nan(node.output(i))) continue;
       throw std::runtime_error(fmt::format("[debug_nans] {} made a NaN: {} of shape {}{}",
-                                           node.op.name, name_of(node.output(i).dtype),
+                                           step.name(), name_of(node.output(i).dtype),
                                            node.output(i).shape, place_of(node)));
     }
   }

@@ -202,11 +202,6 @@ void run_step(Stream stream, Step& step) {
     require_no_nan(step);
 }
 
-Plan plan_of(const Arrays& outputs) {
-  std::lock_guard lock(scheduling_lock());
-  return Plan::of(outputs);
-}
-
 void set_interrupt_check(std::function<void()> check) { interrupt_check = std::move(check); }
 
 void eval(const Arrays& arrays) {

@@ -47,7 +47,7 @@ void Frame::run_step(FrameStep& item, int64_t queued) {
   {
     TraceSpan span(stream, step, queued);
     try {
-      backend_of(stream.device.type).run(step);
+      rill::run_step(stream, step);
     } catch (...) {
       std::rethrow_exception(with_name(std::current_exception(), step));
     }

@@ -1,79 +1,58 @@
 #include "rill/runtime/interpreter.h"
 
-#include <unordered_map>
-
-#include "rill/runtime/backend.h"
-#include "rill/runtime/eval.h"
+#include "rill/runtime/debug.h"
 
 namespace rill {
 
 namespace {
 
-/// Stands for an argument: its value is put in before each run.
-const OpInfo argument_op{.name = "argument"};
-
-Array argument_like(const Array& array) {
-  Array argument = make_array(argument_op, array.node().stream, array.dtype(), array.shape(), {});
-  argument.node().set_state(NodeState::done);
-  return argument;
-}
+const OpInfo result_op{.name = "result"};
 
 }  // namespace
 
-BodyRunner::BodyRunner(const Captured& graph) {
-  for (const Array& placeholder : graph.placeholders()) {
-    arguments_.push_back(argument_like(placeholder));
-  }
-  outputs_ = graph.apply(arguments_);
-  Plan plan = plan_of(outputs_);
-  for (PlannedTask& task : plan.tasks) {
-    for (Step& step : task.steps) stages_.push_back({task.stream, std::move(step), {}});
-  }
-  for (Stage& stage : stages_) {
-    for (const Array& result : stage.step.results) result.node().inputs.clear();
-  }
-  find_last_uses();
+Array computed_view(const Output& values, Shape shape, Strides strides, int64_t offset) {
+  Array array = make_array(result_op, Stream{}, values.dtype, std::move(shape), {});
+  array.node().output(0).place_view(values, std::move(strides), offset);
+  array.node().set_state(NodeState::done);
+  return array;
 }
 
-void BodyRunner::find_last_uses() {
-  std::unordered_map<Node*, size_t> last;
-  for (size_t i = 0; i < stages_.size(); ++i) {
-    for (const Array& result : stages_[i].step.results) last[&result.node()] = i;
-    for (const Array& input : stages_[i].step.inputs) {
-      if (last.contains(&input.node())) last[&input.node()] = i;  // else it comes from outside
-    }
-  }
-  for (const Array& output : outputs_) last.erase(&output.node());
-  for (auto [node, stage] : last) stages_[stage].last_used.push_back(node);
-}
-
-void BodyRunner::run(std::span<const Output* const> arguments) {
-  RILL_ASSERT(arguments.size() == arguments_.size());
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    Output& own = arguments_[i].node().output(0);
-    own.place_view(*arguments[i], arguments[i]->strides, 0);
-  }
-  for (Stage& stage : stages_) {
-    run_step(stage.stream, stage.step);
-    for (const Array& result : stage.step.results) result.node().set_state(NodeState::done);
-    for (Node* node : stage.last_used) {
-      for (uint32_t k = 0; k < node->output_count(); ++k) node->output(k).buffer = nullptr;
-    }
+BodyRunner::BodyRunner(const Captured& graph)
+    : constants_(graph.outputs()), instance_(GraphInstance::of(graph)) {
+  RILL_ASSERT(instance_.frames.size() <= 1);  // all nodes are on one stream
+  for (size_t i = 0; i < constants_.size(); ++i) {
+    if (instance_.outputs[i].kind != Source::Kind::constant) constants_[i] = Array();
   }
 }
 
-void BodyRunner::let_go() {
-  auto empty = [](Node& node) {
-    for (uint32_t k = 0; k < node.output_count(); ++k) node.output(k).buffer = nullptr;
-  };
-  for (const Array& argument : arguments_) empty(argument.node());
-  for (Stage& stage : stages_) {
-    for (const Array& result : stage.step.results) empty(result.node());
+Arrays BodyRunner::run(std::span<Array> arguments) {
+  Arrays outputs = constants_;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Source& from = instance_.outputs[i];
+    if (from.kind == Source::Kind::argument) outputs[i] = arguments[from.index];
   }
+  if (instance_.frames.empty()) return outputs;
+  const SegmentLayout& layout = instance_.layouts[0];
+  Arrays given;
+  for (const Source& from : layout.sources) given.push_back(std::move(arguments[from.index]));
+  for (Array& argument : arguments) argument = Array();
+  if (layout.exports.empty()) return outputs;
+  Array made = make_arrays(result_op, layout.stream, layout.exports, {})[0];
+  instance_.frames[0]->run(given, made.node());
+  Arrays parts;  // each a node of its own, so that one may die before the others
+  for (uint32_t i = 0; i < made.node().output_count(); ++i) {
+    const Output& out = made.node().output(i);
+    parts.push_back(computed_view(out, out.shape, out.strides, 0));
+  }
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Source& from = instance_.outputs[i];
+    if (from.kind == Source::Kind::segment) outputs[i] = parts[from.index];
+  }
+  return outputs;
 }
 
 BorrowedRunner::BorrowedRunner(const control::BodyRef& ref) : body_(*ref.body) {
-  {
+  if (!fusion_is_off()) {
     std::lock_guard lock(body_.mutex);
     if (!body_.idle.empty()) {
       runner_ = Ref<BodyRunner>(static_cast<BodyRunner*>(body_.idle.back().get()));
@@ -84,9 +63,18 @@ BorrowedRunner::BorrowedRunner(const control::BodyRef& ref) : body_(*ref.body) {
 }
 
 BorrowedRunner::~BorrowedRunner() {
-  runner_->let_go();
+  if (!runner_ || fusion_is_off()) return;
   std::lock_guard lock(body_.mutex);
   body_.idle.push_back(std::move(runner_));
+}
+
+Arrays BorrowedRunner::run(std::span<Array> arguments) {
+  try {
+    return runner_->run(arguments);
+  } catch (...) {
+    runner_ = nullptr;
+    throw;
+  }
 }
 
 }  // namespace rill

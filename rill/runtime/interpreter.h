@@ -1,47 +1,38 @@
-// Running a captured graph within a task: the steps of its plan, one after the other, on the
-// calling thread.
+// Running a captured graph within a task, on the calling thread.
 #pragma once
 
-#include "rill/runtime/plan.h"
+#include "rill/runtime/frame.h"
 #include "rill/transforms/control.h"
 
 namespace rill {
 
-/// One instance of a body that can be run, again and again, by one thread at a time. The streams of
-/// the nodes do not matter: all is done when run() returns.
+/// A computed array that shares the memory of `values`.
+Array computed_view(const Output& values, Shape shape, Strides strides, int64_t offset);
+
+/// The stored steps of a body. For one thread at a time.
 class BodyRunner final : public RefCounted {
  public:
   explicit BodyRunner(const Captured& graph);
 
-  /// Computes the outputs for these arguments, which are computed. Outputs may share the memory of
-  /// arguments; they stay valid until the next run, and the blocks that they refer to beyond it.
-  void run(std::span<const Output* const> arguments);
-  const Output& output(size_t i) const { return outputs_[i].output(); }
-  size_t output_count() const { return outputs_.size(); }
-  /// Gives back what the last run left in memory.
-  void let_go();
+  /// The outputs for these arguments, all computed. The arguments are moved out: a block that
+  /// nobody else refers to may become that of an output.
+  Arrays run(std::span<Array> arguments);
 
  private:
-  struct Stage {
-    Stream stream;
-    Step step;
-    std::vector<Node*> last_used;  // their results are let go after the step
-  };
-  void find_last_uses();
-
-  Arrays arguments_;
-  Arrays outputs_;
-  std::vector<Stage> stages_;
+  Arrays constants_;  // by output: where it is one
+  GraphInstance instance_;
 };
 
-/// A runner of a body for the time of a kernel: an idle one, or a new one.
+/// A runner of a body for the time of a kernel: an idle one, or a new one. If run() throws, it is
+/// not used again.
 class BorrowedRunner {
  public:
   explicit BorrowedRunner(const control::BodyRef& ref);
   ~BorrowedRunner();
   BorrowedRunner(const BorrowedRunner&) = delete;
   BorrowedRunner& operator=(const BorrowedRunner&) = delete;
-  BodyRunner* operator->() const { return runner_.get(); }
+
+  Arrays run(std::span<Array> arguments);
 
  private:
   const control::Body& body_;

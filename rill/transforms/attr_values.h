@@ -18,9 +18,14 @@ inline constexpr bool is_small_vector = false;
 template <class T, uint32_t N>
 inline constexpr bool is_small_vector<SmallVector<T, N>> = true;
 
+/// Types that stand in a file as they are.
+template <class T>
+inline constexpr bool is_kept = std::is_same_v<T, bool> || std::is_same_v<T, std::string> ||
+                                std::is_same_v<T, control::BodyRef>;
+
 template <class T>
 AttrValue to_value(const T& field) {
-  if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::string>) return field;
+  if constexpr (is_kept<T>) return field;
   else if constexpr (std::is_floating_point_v<T>) return static_cast<double>(field);
   else if constexpr (is_small_vector<T>) return std::vector<int64_t>(field.begin(), field.end());
   else return static_cast<int64_t>(field);
@@ -43,7 +48,7 @@ const V& expect(const AttrValue& value) {
 
 template <class T>
 void from_value(const AttrValue& value, T& field) {
-  if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::string>) {
+  if constexpr (is_kept<T>) {
     field = expect<T>(value);
   } else if constexpr (std::is_floating_point_v<T>) {
     field = static_cast<T>(expect<double>(value));

@@ -9,11 +9,14 @@ namespace rill {
 
 const OpInfo placeholder_op{.name = "placeholder"};
 
-Array placeholder_like(const Array& array) {
-  Array placeholder =
-      make_array(placeholder_op, array.node().stream, array.dtype(), array.shape(), {});
+Array make_placeholder(Stream stream, Dtype dtype, Shape shape) {
+  Array placeholder = make_array(placeholder_op, stream, dtype, std::move(shape), {});
   placeholder.node().trace = placeholder_trace;
   return placeholder;
+}
+
+Array placeholder_like(const Array& array) {
+  return make_placeholder(array.node().stream, array.dtype(), array.shape());
 }
 
 Arrays outputs_of(Node& node) {

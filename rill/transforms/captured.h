@@ -12,6 +12,7 @@ using ArrayFunction = std::function<Arrays(const Arrays&)>;
 /// An array without a value; evaluating what depends on it is refused. What depends on it is marked
 /// with placeholder_trace.
 extern const OpInfo placeholder_op;
+Array make_placeholder(Stream stream, Dtype dtype, Shape shape);
 Array placeholder_like(const Array& array);
 
 /// What a function computed from placeholders. Nodes that depend on none of them are not part of

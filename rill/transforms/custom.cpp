@@ -1,12 +1,13 @@
 #include "rill/transforms/custom.h"
 
 #include "rill/graph/tracing.h"
+#include "rill/ops/batching.h"
 #include "rill/ops/composed.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/reduce.h"
-#include "rill/ops/shape.h"
 #include "rill/transforms/vjp.h"
+#include "rill/transforms/vmap.h"
 
 namespace rill {
 
@@ -104,84 +105,84 @@ Arrays custom_jvp(const JvpArgs& args) {
   return given;
 }
 
-/// Member `at` of a batch.
-Array member(const Array& batch, int64_t at) {
-  Shape start(batch.ndim(), 0);
-  Shape size = batch.shape();
-  start[0] = at;
-  size[0] = 1;
-  Array one = slice(batch, start, Shape(batch.ndim(), 1), size);
-  return squeeze(one, Axes{0});
-}
+using Flags = SmallVector<bool, 8>;
 
-Arrays members(const Arrays& arrays, const std::vector<bool>& batched, int64_t at) {
-  Arrays result = arrays;
-  for (size_t i = 0; i < arrays.size(); ++i) {
-    if (arrays[i] && batched[i]) result[i] = member(arrays[i], at);
+/// What a rule gave, without the empty ones; `there` says which these are.
+Arrays compressed(const Arrays& arrays, Flags& there) {
+  there.clear();
+  Arrays result;
+  for (const Array& array : arrays) {
+    there.push_back(static_cast<bool>(array));
+    if (array) result.push_back(array);
   }
   return result;
 }
 
-/// results[member][k] for one k; empty if it is so for all.
-Array gathered(const std::vector<Arrays>& results, size_t k, const Array& like) {
-  Arrays rows;
-  bool any = false;
-  for (const Arrays& result : results) any = any || result[k];
-  if (!any) return {};
-  for (const Arrays& result : results) rows.push_back(result[k] ? result[k] : zeros_like(like));
-  return stack(rows, 0);
+Arrays expanded(const Arrays& arrays, const Flags& there) {
+  Arrays result;
+  size_t next = 0;
+  for (bool own : there) result.push_back(own ? arrays[next++] : Array());
+  return result;
 }
 
-/// Derivative rules of a batch, which call those of one member for each in turn.
-CustomRules batched_rules(std::shared_ptr<const CustomRules> rules, std::vector<bool> batched,
+Arrays part(const Arrays& arrays, size_t from, size_t count) {
+  auto begin = arrays.begin() + static_cast<int64_t>(from);
+  return Arrays(begin, begin + static_cast<int64_t>(count));
+}
+
+auto batched_vjp(std::shared_ptr<const CustomRules> rules, Flags batched, int64_t batch) {
+  return [=](const Arrays& primals, const Arrays& cotangents, const Arrays& outputs) {
+    size_t n = primals.size();
+    size_t m = outputs.size();
+    Flags there;
+    auto rule = [&](const Arrays& one) {
+      Arrays gradients = rules->vjp(part(one, 0, n), part(one, n, m), part(one, n + m, m));
+      require(gradients.size() == n, "[custom_function] expected {} cotangents, got {}", n,
+              gradients.size());
+      return compressed(gradients, there);
+    };
+    Arrays inputs = primals;
+    inputs.insert(inputs.end(), cotangents.begin(), cotangents.end());
+    inputs.insert(inputs.end(), outputs.begin(), outputs.end());
+    Flags flags = batched;
+    flags.resize(n + 2 * m, true);
+    Arrays gradients = map_batch(rule, inputs, flags, batch);
+    gradients = expanded(gradients, there);
+    for (size_t i = 0; i < n; ++i) {
+      if (gradients[i] && !batched[i]) gradients[i] = sum(gradients[i], Axes{0});
+    }
+    return gradients;
+  };
+}
+
+auto batched_jvp(std::shared_ptr<const CustomRules> rules, Flags batched, int64_t batch) {
+  return [=](const Arrays& primals, const Arrays& tangents) {
+    size_t n = primals.size();
+    Flags varying;
+    Arrays inputs = primals;
+    Arrays given = compressed(tangents, varying);
+    inputs.insert(inputs.end(), given.begin(), given.end());
+    Flags flags = batched;
+    for (size_t i = 0; i < n; ++i) {
+      if (varying[i]) flags.push_back(batched[i]);
+    }
+    Flags there;
+    auto rule = [&](const Arrays& one) {
+      Arrays own = expanded(part(one, n, one.size() - n), varying);
+      return compressed(rules->jvp(part(one, 0, n), own), there);
+    };
+    Arrays pushed = map_batch(rule, inputs, flags, batch);
+    return expanded(pushed, there);
+  };
+}
+
+/// The derivative rules of one, for each of a batch.
+CustomRules batched_rules(const std::shared_ptr<const CustomRules>& rules, const Flags& batched,
                           int64_t batch) {
   CustomRules result;
-  if (rules->vjp) {
-    result.vjp = [=](const Arrays& primals, const Arrays& cotangents, const Arrays& outputs) {
-      std::vector<bool> all(outputs.size(), true);
-      std::vector<Arrays> each;
-      for (int64_t b = 0; b < batch; ++b) {
-        each.push_back(rules->vjp(members(primals, batched, b), members(cotangents, all, b),
-                                  members(outputs, all, b)));
-        require(each.back().size() == primals.size(),
-                "[custom_function] expected {} cotangents of the vjp rule, got {}", primals.size(),
-                each.back().size());
-      }
-      Arrays gradients(primals.size());
-      for (size_t k = 0; batch > 0 && k < primals.size(); ++k) {
-        gradients[k] = gathered(each, k, members(primals, batched, 0)[k]);
-        if (gradients[k] && !batched[k]) gradients[k] = sum(gradients[k], Axes{0});
-      }
-      return gradients;
-    };
-  }
-  if (rules->jvp) {
-    result.jvp = [=](const Arrays& primals, const Arrays& tangents) {
-      std::vector<Arrays> each;
-      for (int64_t b = 0; b < batch; ++b) {
-        each.push_back(rules->jvp(members(primals, batched, b), members(tangents, batched, b)));
-      }
-      Arrays pushed;
-      for (size_t k = 0; batch > 0 && k < each[0].size(); ++k) {
-        Array like;
-        for (const Arrays& one : each) like = one[k] ? one[k] : like;
-        pushed.push_back(like ? gathered(each, k, like) : Array());
-      }
-      return pushed;
-    };
-  }
+  if (rules->vjp) result.vjp = batched_vjp(rules, batched, batch);
+  if (rules->jvp) result.jvp = batched_jvp(rules, batched, batch);
   return result;
-}
-
-Shape batch_shape(const Shape& shape, int64_t batch) {
-  Shape result{batch};
-  result.append(shape.begin(), shape.end());
-  return result;
-}
-
-/// An output that is the same for the whole batch is repeated.
-Array with_batch(const Array& array, bool batched, int64_t batch) {
-  return batched ? array : broadcast_to(array, batch_shape(array.shape(), batch));
 }
 
 Arrays custom_vmap(const VmapArgs& args) {
@@ -193,7 +194,7 @@ Arrays custom_vmap(const VmapArgs& args) {
             "[custom_function] expected {} outputs of the vmap rule, got {}",
             args.node.output_count(), given.size());
     for (uint32_t i = 0; i < args.node.output_count(); ++i) {
-      Shape shape = batch_shape(args.node.output(i).shape, args.batch);
+      Shape shape = with_batch(args.batch, args.node.output(i).shape);
       require(given[i].shape() == shape,
               "[custom_function] expected output {} of the vmap rule in shape {}, got {}", i, shape,
               given[i].shape());
@@ -202,12 +203,12 @@ Arrays custom_vmap(const VmapArgs& args) {
   }
   Arrays outputs;
   for (uint32_t i = 0; i < args.node.output_count(); ++i) {
-    outputs.push_back(with_batch(args.inputs[count + i], args.batched[count + i], args.batch));
+    outputs.push_back(batched_input(args, static_cast<size_t>(count) + i));
   }
-  std::vector<bool> batched(args.batched.begin(), args.batched.begin() + count);
-  return with_rules(primals, outputs,
-                    std::make_shared<const CustomRules>(
-                        batched_rules(shared.rules, std::move(batched), args.batch)));
+  Flags batched(args.batched.begin(), args.batched.begin() + count);
+  auto rules =
+      std::make_shared<const CustomRules>(batched_rules(shared.rules, batched, args.batch));
+  return with_rules(primals, outputs, std::move(rules));
 }
 
 const OpInfo custom_op{

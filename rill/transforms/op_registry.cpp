@@ -14,13 +14,13 @@
 #include "rill/ops/shape.h"
 #include "rill/ops/shape_attrs.h"
 #include "rill/ops/sort.h"
-#include "rill/transforms/attr_values.h"
 #include "rill/transforms/captured.h"
+#include "rill/transforms/export_rows.h"
 
 namespace rill {
 
-template <>
-inline constexpr int64_t enumerators<Dtype> = dtype_count;
+using namespace exporting;
+
 template <>
 inline constexpr int64_t enumerators<ReduceKind> = 6;
 template <>
@@ -31,43 +31,6 @@ template <>
 inline constexpr int64_t enumerators<Triangle> = 3;
 
 namespace {
-
-struct NoAttrs {};
-
-template <class T>
-AttrValues describe(const Node& node) {
-  return to_values(node.attrs.as<T>());
-}
-template <>
-AttrValues describe<NoAttrs>(const Node&) {
-  return {};
-}
-
-/// A row whose parameters are the attributes of the node.
-template <class T, class Apply>
-constexpr ExportRow row(std::string_view name, int least, int most, Apply) {
-  return {name, least, most, describe<T>, [](const Arrays& inputs, const AttrValues& values) {
-            if constexpr (std::is_same_v<T, NoAttrs>) {
-              require(values.empty(), "[import_function] expected no parameters, got {}",
-                      values.size());
-              return Arrays(Apply{}(inputs));
-            } else {
-              return Arrays(Apply{}(inputs, from_values<T>(values)));
-            }
-          }};
-}
-
-Arrays one(Array array) { return {std::move(array)}; }
-
-/// A row of an operation of one operand without parameters.
-template <auto function>
-constexpr ExportRow plain(std::string_view name) {
-  return row<NoAttrs>(name, 1, 1, [](const Arrays& in) { return one(function(in[0], {})); });
-}
-
-Arrays tail(const Arrays& inputs, size_t from) {
-  return Arrays(inputs.begin() + static_cast<int64_t>(from), inputs.end());
-}
 
 /// Axes of an array, counted from the front.
 void require_axes(const Axes& axes, int ndim) {
@@ -339,6 +302,9 @@ const std::vector<ExportRow>& all_rows() {
   static const std::vector<ExportRow> sorted = [] {
     std::vector<ExportRow> result = all_elementwise(std::make_index_sequence<row_count - 2>{});
     result.insert(result.end(), std::begin(rows), std::end(rows));
+    for (std::span<const ExportRow> more : {compound_rows(), control_rows()}) {
+      result.insert(result.end(), more.begin(), more.end());
+    }
     std::sort(result.begin(), result.end(),
               [](const ExportRow& a, const ExportRow& b) { return a.name < b.name; });
     return result;

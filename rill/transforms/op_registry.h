@@ -5,12 +5,13 @@
 #include <string>
 #include <variant>
 
-#include "rill/graph/op.h"
+#include "rill/transforms/control.h"
 
 namespace rill {
 
 /// One parameter of an operation, as it stands in a file.
-using AttrValue = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>>;
+using AttrValue =
+    std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, control::BodyRef>;
 using AttrValues = std::vector<AttrValue>;
 
 /// How one operation is exported.

@@ -84,8 +84,7 @@ Batching::Batching(const Arrays& inputs, std::span<const MaybeAxis> axes) {
     known = true;
     Array value = moveaxis(input, axis, 0, input.node().stream);
     Shape one(value.shape().begin() + 1, value.shape().end());
-    placeholders_.push_back(
-        make_array(placeholder_op, input.node().stream, input.dtype(), std::move(one), {}));
+    placeholders_.push_back(make_placeholder(input.node().stream, input.dtype(), std::move(one)));
     arguments_.push_back(placeholders_.back());
     values_.push_back(std::move(value));
   }
@@ -118,6 +117,20 @@ Arrays Batching::outputs(const Arrays& results, std::span<const MaybeAxis> axes)
     outputs.push_back(moveaxis(all, 0, axis));
   }
   return outputs;
+}
+
+Arrays map_batch(const ArrayFunction& f, const Arrays& inputs, std::span<const bool> batched,
+                 int64_t batch) {
+  std::vector<MaybeAxis> axes;
+  bool any = false;
+  for (bool own : batched) {
+    axes.push_back(own ? MaybeAxis(0) : std::nullopt);
+    any = any || own;
+  }
+  if (any) return vmap(f, std::move(axes))(inputs);
+  Arrays results = f(inputs);
+  for (Array& result : results) result = broadcast_to(result, with_batch(batch, result.shape()));
+  return results;
 }
 
 std::function<Arrays(const Arrays&)> vmap(ArrayFunction f, std::vector<MaybeAxis> in_axes,

@@ -39,4 +39,9 @@ class Batching {
 std::function<Arrays(const Arrays&)> vmap(ArrayFunction f, std::vector<MaybeAxis> in_axes = {},
                                           std::vector<MaybeAxis> out_axes = {});
 
+/// The results of `f` for each of a batch, which is axis 0 of the inputs with `batched` (of none,
+/// perhaps) and of every result.
+Arrays map_batch(const ArrayFunction& f, const Arrays& inputs, std::span<const bool> batched,
+                 int64_t batch);
+
 }  // namespace rill

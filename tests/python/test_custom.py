@@ -106,7 +106,7 @@ def test_trees_keywords_and_constants():
 
     @f.vjp
     def rule(primals, cotangents, outputs, scale, name="n"):
-        tree, count = primals
+        _, count = primals
         assert count == 2 and outputs["rest"][1] == 3 and name == "m"
         grad = {"a": cotangents["sum"] * scale * 10, "b": None}
         return grad, None
@@ -318,3 +318,73 @@ def test_cycles_are_collected():
     marker = make()
     gc.collect()
     assert marker() is None
+
+
+def test_vmap_rule_replaces_the_vectorisation():
+    seen = []
+
+    @mx.custom_function
+    def f(x, y):
+        return x * y
+
+    @f.vmap
+    def rule(inputs, axes):
+        seen.append(axes)
+        return inputs[0] * inputs[1] + 100, 0
+
+    x, y = mx.arange(3, dtype=mx.float32), mx.array(2.0)
+    assert mx.vmap(f, in_axes=(0, None))(x, y).tolist() == [100, 102, 104]
+    assert mx.vmap(f)(x, x).tolist() == [100, 101, 104]
+    assert seen == [(0, None), (0, 0)]
+    assert mx.vmap(lambda x: f(x, y))(x).tolist() == [100, 102, 104]
+
+
+@rill_only
+@pytest.mark.parametrize("axis", [1, -1, None])
+def test_axes_that_a_vmap_rule_returns(axis):
+    f = mx.custom_function(lambda x: mx.stack([x, x]))
+    f.vmap(lambda x, axis_in: (mx.ones((2,)) if axis is None else mx.stack([x, 2 * x]), axis))
+    result = mx.vmap(f)(mx.arange(3, dtype=mx.float32))
+    assert result.tolist() == ([[1, 1]] * 3 if axis is None else [[0, 0], [1, 2], [2, 4]])
+
+
+@rill_only
+@pytest.mark.parametrize("result", [lambda x: x, lambda x: (x,), lambda x: (x[:1], 0)])
+def test_wrong_results_of_a_vmap_rule(result):
+    f = mx.custom_function(lambda x: x * 2)
+    f.vmap(lambda x, axis: result(x))
+    with pytest.raises(ValueError, match="custom_function"):
+        mx.vmap(f)(mx.arange(3, dtype=mx.float32))
+
+
+@rill_only
+def test_rules_go_through_vmap():
+    """Reverse and forward rules of a function without a vmap rule, batched."""
+    x, y = mx.array([0.5, 1.5, 2.5]), mx.array(3.0)
+    for transformed in (
+        mx.vmap(mx.grad(product, argnums=(0, 1)), in_axes=(0, None)),
+        mx.vmap(mx.grad(lambda x, y: product(x, y), argnums=(0, 1)), in_axes=(0, None)),
+    ):
+        dx, dy = transformed(x, y)
+        assert dx.tolist() == [3, 3, 3] and dy.tolist() == [5, 5, 5]
+    dx, dy = mx.grad(lambda x, y: mx.vmap(product, in_axes=(0, None))(x, y).sum(), argnums=(0, 1))(
+        x, y
+    )
+    assert dx.tolist() == [3, 3, 3] and dy.item() == 15
+    _, (t,) = mx.jvp(mx.vmap(straight), [x], [mx.ones(3)])
+    np.testing.assert_allclose(t.tolist(), 2 * np.array(x.tolist()))
+    again = mx.vmap(mx.vmap(mx.grad(straight)))(mx.stack([x, x]))
+    np.testing.assert_allclose(again.tolist(), [[1, 3, 5]] * 2)
+
+
+@rill_only
+def test_rules_go_through_compile():
+    x = mx.array([0.5, 1.5])
+    f = mx.compile(mx.vmap(mx.grad(straight)))
+    for _ in range(3):
+        assert f(x).tolist() == [1, 3]
+    assert mx.grad(mx.compile(lambda x: straight(x).sum()))(x).tolist() == [1, 3]
+    g = mx.compile(mx.grad(lambda x: mx.checkpoint(mx.sin)(x).sum()))
+    np.testing.assert_allclose(g(x).tolist(), np.cos([0.5, 1.5]), rtol=1e-5)
+    h = mx.vmap(mx.grad(mx.checkpoint(mx.sin)))
+    np.testing.assert_allclose(h(x).tolist(), np.cos([0.5, 1.5]), rtol=1e-5)

@@ -1,7 +1,9 @@
 """debug_nans and debug: switches and contexts."""
 
 import inspect
+import json
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -24,8 +26,8 @@ def off():
 def test_the_first_operation_that_made_a_nan_is_named():
     x = mx.array([1.0, -1.0])
     with mx.debug_nans():
+        here = line() + 1
         y = mx.log(x * 2)
-        here = line()
         z = mx.exp(y).sum()
         with pytest.raises(RuntimeError) as caught:
             mx.eval(z)
@@ -86,8 +88,6 @@ def test_serial_runs_one_at_a_time_and_unfused(tmp_path):
     file = tmp_path / "trace.json"
 
     def names():
-        import json
-
         events = json.loads(file.read_text())
         events = events["traceEvents"] if isinstance(events, dict) else events
         return sorted(
@@ -102,7 +102,7 @@ def test_serial_runs_one_at_a_time_and_unfused(tmp_path):
         mx.async_eval(sum(parts))
     spans = names()
     assert not any("+" in name for _, _, name in spans)
-    assert all(a[1] <= b[0] + 1 for a, b in zip(spans, spans[1:]))
+    assert all(a[1] <= b[0] + 1 for a, b in pairwise(spans))
 
 
 def test_with_threads():
