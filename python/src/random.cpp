@@ -60,7 +60,7 @@ Shape common_shape(const Array& a, const Array& b) {
 }
 
 void bind_state(nb::module_& m) {
-  nb::class_<RandomState>(m, "_RandomState",
+  nb::class_<RandomState>(m, "RandomState",
                           "A container of one array: the key that the next draw splits.")
       .def("__len__", [](const RandomState&) { return 1; })
       .def(

@@ -129,7 +129,7 @@ void Signature::add(nb::handle tree, int depth, bool is_state) {
 
 void Signature::add_arguments(const nb::args& args, const nb::kwargs& kwargs) {
   add(args, 0, false);
-  if (kwargs.size() > 0) add_dict(kwargs, 0, false);
+  if (!kwargs.empty()) add_dict(kwargs, 0, false);
   add_word(word(Tag::end_of_arguments));
 }
 
