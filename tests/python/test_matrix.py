@@ -314,7 +314,7 @@ READS = [
     lambda x, y, i, j: x[i],
     lambda x, y, i, j: x[:, i],
     lambda x, y, i, j: x[i, :, j],
-    lambda x, y, i, j: x[i, j[..., None], 1:],
+    lambda x, y, i, j: x[i[..., None], mx.arange(3), 1:],
     lambda x, y, i, j: mx.take(x, i, axis=1),
     lambda x, y, i, j: mx.take_along_axis(
         x, mx.broadcast_to(i.reshape(-1, 1, 1), (i.size, 3, 3)), 0
