@@ -13,7 +13,9 @@ int64_t element_count(const Shape& shape) {
     overflow = __builtin_mul_overflow(count, size, &count) || overflow;
   }
   if (empty) return 0;
-  require(!overflow && count >= 0, "[shape] {} has more than 2^63 - 1 elements", shape);
+  constexpr int64_t most = (int64_t{1} << 60) - 1;  // so that bytes fit 63 bits
+  require(!overflow && count >= 0 && count <= most, "[shape] {} has more than 2^60 - 1 elements",
+          shape);
   return count;
 }
 

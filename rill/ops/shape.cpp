@@ -319,7 +319,9 @@ Array pad(const Array& x, const Shape& low, const Shape& high, const Array& valu
   Shape shape = x.shape();
   for (int i = 0; i < x.ndim(); ++i) {
     require(low[i] >= 0 && high[i] >= 0, "[pad] expected widths >= 0, got {} and {}", low, high);
-    shape[i] += low[i] + high[i];
+    bool overflow = __builtin_add_overflow(shape[i], low[i], &shape[i]);
+    overflow = __builtin_add_overflow(shape[i], high[i], &shape[i]) || overflow;
+    require(!overflow, "[pad] the widths {} and {} are too large", low, high);
   }
   Stream stream = to_stream(s);
   return make_array(pad_op, stream, x.dtype(), std::move(shape),
