@@ -18,10 +18,19 @@ from support import IS_RILL, mx, rill_only, to_numpy
 BY_VALUE = {"unique_all", "unique_counts", "unique_inverse", "unique_values", "nonzero"}
 
 # Operations that refuse to be exported, for want of a row in rill/transforms/export_rows*.cpp.
-NO_ROW = """
-quantize dequantize round_to_codes to_fp8 from_fp8 quantized_matmul gather_qmm gather_mm
-block_masked_mm segmented_mm segmented_join
-""".split()
+NO_ROW = [
+    "quantize",
+    "dequantize",
+    "round_to_codes",
+    "to_fp8",
+    "from_fp8",
+    "quantized_matmul",
+    "gather_qmm",
+    "gather_mm",
+    "block_masked_mm",
+    "segmented_mm",
+    "segmented_join",
+]
 
 
 @pytest.fixture
