@@ -79,6 +79,8 @@ void bind_control(nb::module_& m) {
          StreamArg stream) { return cond_of(pred, true_fn, false_fn, operands, stream); },
       nb::arg("pred"), nb::arg("true_fn"), nb::arg("false_fn"), nb::arg("operands"), nb::kw_only(),
       nb::arg("stream") = nb::none(),
+      nb::sig("def cond(pred: scalar | array, true_fn: Callable, false_fn: Callable, *operands: "
+              "object, stream: StreamOrDevice = None) -> typing.Any"),
       "true_fn(*operands) if the predicate holds, else false_fn(*operands); only one of them is "
       "computed. Both are traced once and return the same tree of the same dtypes and shapes "
       "(ValueError otherwise). Arrays from outside may be used. Has derivatives.\n\n"
@@ -90,6 +92,8 @@ void bind_control(nb::module_& m) {
       },
       nb::arg("cond"), nb::arg("body"), nb::arg("init"), nb::kw_only(),
       nb::arg("stream") = nb::none(),
+      nb::sig("def while_loop(cond: Callable, body: Callable, init: object, *, stream: "
+              "StreamOrDevice = None) -> typing.Any"),
       "Applies body to a tree of arrays, first init, for as long as cond gives true for it; the "
       "last one is returned. Both are traced once; body keeps structure, dtypes and shapes "
       "(ValueError otherwise). Forward derivatives (jvp) only.\n\n"
@@ -100,6 +104,9 @@ void bind_control(nb::module_& m) {
          bool reverse, StreamArg stream) { return scan_of(f, init, xs, length, reverse, stream); },
       nb::arg("f"), nb::arg("init"), nb::arg("xs") = nb::none(), nb::arg("length") = nb::none(),
       nb::arg("reverse") = false, nb::kw_only(), nb::arg("stream") = nb::none(),
+      nb::sig("def scan(f: Callable, init: object, xs: object | None = None, length: int | None = "
+              "None, reverse: bool = False, *, stream: StreamOrDevice = None) -> tuple[typing.Any, "
+              "typing.Any]"),
       "Walks along axis 0 of the arrays of the tree xs: carry, y = f(carry, x) for each x, from "
       "the carry init. Returns (the last carry, the stacked y). f is traced once; it keeps "
       "structure, dtypes and shapes of the carry (ValueError otherwise). Without arrays in xs, "

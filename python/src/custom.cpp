@@ -234,23 +234,29 @@ void bind_custom(nb::module_& m) {
           [](CustomFunction* self, nb::callable f) { new (self) CustomFunction(std::move(f)); },
           nb::arg("f"))
       .def("__call__", &CustomFunction::call, nb::arg("args"), nb::arg("kwargs"),
+           nb::sig("def __call__(self, *args: object, **kwargs: object) -> typing.Any"),
            "Calls the function.")
       .def("vjp", setter<&CustomFunction::vjp>(), nb::arg("f"),
+           nb::sig("def vjp(self, f: Callable) -> Callable"),
            "Sets the reverse rule: f(primals, cotangents, outputs, **kwargs) returns a cotangent "
            "for each primal, in the structure of the positional arguments. A single argument is "
            "passed without a tuple; None means that nothing flows back.")
       .def("jvp", setter<&CustomFunction::jvp>(), nb::arg("f"),
+           nb::sig("def jvp(self, f: Callable) -> Callable"),
            "Sets the forward rule: f(primals, tangents, **kwargs) returns a tangent for each "
            "output. The tangent of a primal that does not vary is None.")
       .def("vmap", setter<&CustomFunction::vmap>(), nb::arg("f"),
+           nb::sig("def vmap(self, f: Callable) -> Callable"),
            "Sets the vectorisation: f(inputs, axes, **kwargs), where an axis is the batch axis of "
            "an input or None, returns (outputs, axes of the outputs).");
   nb::class_<Checkpoint>(m, "_Checkpoint", nb::type_slots(collected<Checkpoint, &Checkpoint::f>()),
                          "A function that is computed again for its gradient.")
       .def("__call__", &Checkpoint::call, nb::arg("args"), nb::arg("kwargs"),
+           nb::sig("def __call__(self, *args: object, **kwargs: object) -> typing.Any"),
            "Calls the function.");
   m.def(
       "checkpoint", [](nb::callable fun) { return Checkpoint(std::move(fun)); }, nb::arg("fun"),
+      nb::sig("def checkpoint(fun: Callable) -> Callable"),
       "The function, whose gradient computes it again rather than keep its inner values: less "
       "memory for more work. What it uses but its arguments is constant to the gradient.\n\n"
       ">>> mx.grad(lambda x: mx.checkpoint(mx.tanh)(x).sum())(mx.array([0.0]))");

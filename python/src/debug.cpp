@@ -44,7 +44,9 @@ void bind_debug(nb::module_& m) {
   nb::class_<DebugSwitch>(m, "DebugSwitch",
                           "What debug and debug_nans return: a context that ends by setting back "
                           "what was set before.")
-      .def("__enter__", [](nb::handle self) { return nb::borrow(self); })
+      .def(
+          "__enter__", [](nb::handle self) { return nb::borrow(self); },
+          nb::sig("def __enter__(self) -> DebugSwitch"))
       .def(
           "__exit__",
           [](DebugSwitch& self, nb::handle, nb::handle, nb::handle) {

@@ -197,6 +197,10 @@ void bind_custom_kernels(nb::module_& m) {
       nb::arg("name"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("source"),
       nb::arg("header") = "", nb::arg("ensure_row_contiguous") = true,
       nb::arg("atomic_outputs") = false, nb::arg("compile_options") = nb::none(),
+      nb::sig(
+          "def metal_kernel(name: str, input_names: Sequence[str], output_names: Sequence[str], "
+          "source: str, header: str = '', ensure_row_contiguous: bool = True, atomic_outputs: "
+          "bool = False, compile_options: object | None = None) -> Callable"),
       "A kernel in the Metal language. Calling it raises RuntimeError: there is no Metal here.");
   m.def(
       "cuda_kernel",
@@ -204,12 +208,21 @@ void bind_custom_kernels(nb::module_& m) {
          int) -> nb::object { refuse("cuda_kernel", "CUDA"); },
       nb::arg("name"), nb::arg("input_names"), nb::arg("output_names"), nb::arg("source"),
       nb::arg("header") = "", nb::arg("ensure_row_contiguous") = true, nb::arg("shared_memory") = 0,
+      nb::sig("def cuda_kernel(name: str, input_names: Sequence[str], output_names: Sequence[str], "
+              "source: str, header: str = '', ensure_row_contiguous: bool = True, shared_memory: "
+              "int = 0) -> Callable"),
       "A kernel in CUDA. Raises RuntimeError without a CUDA device.");
   m.def(
       "precompiled_cuda_kernel",
       [](const nb::args&, const nb::kwargs&) -> nb::object {
         refuse("precompiled_cuda_kernel", "CUDA");
       },
+      nb::sig("def precompiled_cuda_kernel(*, name: str, compiled_source: bytes, inputs: "
+              "Sequence[scalar | array], output_shapes: Sequence[tuple[int, ...]], output_dtypes: "
+              "Sequence[Dtype], scalars: Sequence[object], grid: tuple[int, int, int], "
+              "threadgroup: tuple[int, int, int], shared_memory: int = 0, init_value: float | None "
+              "= None, ensure_row_contiguous: bool = False, stream: StreamOrDevice = None) -> "
+              "list[array]"),
       "A compiled CUDA kernel. Raises RuntimeError without a CUDA device.");
 }
 

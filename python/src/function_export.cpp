@@ -195,7 +195,9 @@ void bind_exporter(nb::module_& m) {
           },
           nb::arg("args"), nb::arg("kwargs"), "Traces the function with arguments like these.")
       .def("close", &FunctionExporter::close, "Writes the file.")
-      .def("__enter__", [](nb::handle self) { return nb::borrow(self); })
+      .def(
+          "__enter__", [](nb::handle self) { return nb::borrow(self); },
+          nb::sig("def __enter__(self) -> FunctionExporter"))
       .def(
           "__exit__",
           [](FunctionExporter& self, nb::handle type, nb::handle, nb::handle) {
@@ -270,6 +272,8 @@ void bind_import(nb::module_& m) {
       },
       nb::arg("file"), nb::arg("return_metadata") = false, nb::kw_only(),
       nb::arg("streams") = nb::none(),
+      nb::sig("def import_function(file: object, return_metadata: bool = False, *, streams: "
+              "Sequence[StreamOrDevice] | None = None) -> Callable | tuple[Callable, str]"),
       "Reads a function that export_function or exporter wrote. It is called with arrays like "
       "those "
       "of one of its traces, and returns a tuple of arrays. What ran on the exporter's default "

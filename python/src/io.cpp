@@ -312,6 +312,9 @@ void bind_saves(nb::module_& m) {
 void bind_files(nb::module_& m) {
   m.def("load", &load, nb::arg("file"), nb::arg("format") = nb::none(),
         nb::arg("return_metadata") = false, nb::kw_only(), nb::arg("stream") = nb::none(),
+        nb::sig("def load(file: object, format: str | None = None, return_metadata: bool = False, "
+                "*, stream: StreamOrDevice = None) -> array | dict[str, array] | tuple[dict[str, "
+                "array], dict[str, typing.Any]]"),
         "Reads an array (.npy) or a dict of arrays (.npz, .safetensors, .gguf) from a path or a "
         "file-like object. `format` is the ending of the name if it is None.\n\n"
         "Arrays of a path are read when they are evaluated, on the stream; those of a file-like "

@@ -51,10 +51,15 @@ nb::object make_transformed(const char* operation, nb::callable fun, nb::object 
 void bind_transformed(nb::module_& m) {
   nb::class_<Transformed>(m, "TransformedFunction", nb::type_slots(slots),
                           "What grad, vmap and other transformations of a function return.")
-      .def("__call__", [](const Transformed& self, nb::args args,
-                          nb::kwargs kwargs) { return call_transformed(self, args, kwargs); })
+      .def(
+          "__call__",
+          [](const Transformed& self, nb::args args, nb::kwargs kwargs) {
+            return call_transformed(self, args, kwargs);
+          },
+          nb::sig("def __call__(self, *args: object, **kwargs: object) -> typing.Any"))
       .def_prop_ro(
-          "__wrapped__", [](const Transformed& self) { return self.fun; }, "The function.")
+          "__wrapped__", [](const Transformed& self) { return self.fun; },
+          nb::sig("def __wrapped__(self) -> Callable"), "The function.")
       .def("__repr__", [](const Transformed& self) {
         return fmt::format("<{} of {}>", self.operation, nb::repr(self.fun).c_str());
       });

@@ -120,6 +120,7 @@ void bind_vmap(nb::module_& m) {
         return make_transformed("vmap", std::move(fun), nb::make_tuple(in_axes, out_axes), call);
       },
       nb::arg("fun"), nb::arg("in_axes").none() = 0, nb::arg("out_axes").none() = 0,
+      nb::sig("def vmap(fun: Callable, in_axes: object = 0, out_axes: object = 0) -> Callable"),
       "A function that applies `fun` to each of a batch at once: `fun` is called one time, with "
       "arrays that lack the batch axis, and what it does is done for the whole batch.\n\n"
       "in_axes says along which axis the batch lies in each argument, None where all share it: an "

@@ -261,7 +261,9 @@ void Runner::make_stores() {
     // An operation may write to memory itself when nothing reads the old bytes after it.
     bool produced = source(store.reg) == store.reg && store.reg >= program_.inputs.size();
     bool last = !code_.empty() && code_.back().result == store.reg;
-    store.direct = produced && !store.narrow && !store.streaming && (!donated || last);
+    bool first = std::none_of(stores_.begin(), stores_.end(),
+                              [&](const Store& other) { return other.reg == store.reg; });
+    store.direct = produced && first && !store.narrow && !store.streaming && (!donated || last);
     stores_.push_back(store);
   }
   if (results_.size() == program_.outputs.size()) return;

@@ -152,7 +152,23 @@ TEST_F(Plans, AreRefusedAboveAPlaceholderAndTheNextOneIsRight) {
   EXPECT_EQ(steps_of(Plan::of({out}, true)).size(), 1u);
   out = Array();
   Plan plan = Plan::of({sum(exp(x))});
-  EXPECT_EQ(steps_of(plan)[0]->name(), "exp");
+  EXPECT_EQ(steps_of(plan)[0]->name(), "exp+reduce");
+}
+
+TEST_F(Plans, AReductionEndsTheChainThatItReads) {
+  Array out = sum(exp(x) * y, Axes{1}, true);
+  Plan plan = Plan::of({out});
+  std::vector<const Step*> steps = steps_of(plan);
+  ASSERT_EQ(steps.size(), 1u);
+  EXPECT_EQ(steps[0]->name(), "exp+multiply+reduce");
+  EXPECT_EQ(steps[0]->program->reduction->axes, Axes{1});
+  EXPECT_EQ(steps[0]->results.size(), 1u);
+}
+
+TEST_F(Plans, AReductionLeavesAChainThatOthersRead) {
+  Array y = exp(x);
+  Plan plan = Plan::of({y / sum(y, Axes{1}, true)});
+  EXPECT_EQ(steps_of(plan).size(), 3u);
 }
 
 // Streams.
@@ -304,13 +320,12 @@ TEST_F(Plans, RunOnTheNullBackendAndAreRecorded) {
   EXPECT_TRUE(out.node().is_done());
   EXPECT_EQ(out.output().data, nullptr);
   std::vector<LaunchRecord> records = start_null_backend().take_records();
-  ASSERT_EQ(records.size(), 3u);
-  EXPECT_EQ(records[0].name, "multiply+exp");
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0].name, "multiply+exp+reduce");
   EXPECT_EQ(records[0].stream, stream);
   EXPECT_EQ(records[0].inputs, (std::vector<Shape>{{4, 5}, {4, 5}}));
-  EXPECT_EQ(records[0].results, (std::vector<Shape>{{4, 5}}));
-  EXPECT_EQ(records[1].name, "reduce");
-  EXPECT_EQ(records[2].name, "reshape");
+  EXPECT_EQ(records[0].results, (std::vector<Shape>{{1, 1}}));
+  EXPECT_EQ(records[1].name, "reshape");
   EXPECT_TRUE(records[1].program.empty());
   EXPECT_TRUE(start_null_backend().take_records().empty());
 }

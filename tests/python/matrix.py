@@ -17,6 +17,8 @@ SYMMETRIC = {
 SPECTRAL = {*SYMMETRIC, "linalg.eig", "linalg.eigvals", "linalg.svd"}
 # Complex vectors of any phase: their derivatives are compared by the absolute squares.
 ANY_PHASE = {"linalg.eigh", "linalg.svd"}
+# Computed in single precision, whatever the dtype of the operands.
+SINGLE = {"dequantize"}
 # Undefined values.
 UNDEFINED = {"empty", "empty_like"}
 # The shapes of their results depend on values, which a traced function does not have.
@@ -121,7 +123,7 @@ class Operation:
     @functools.cached_property
     def exact(self):
         """The widest dtype in which the operation takes its operands."""
-        return mx.float64 if self.takes(mx.float64) else None
+        return mx.float64 if self.name not in SINGLE and self.takes(mx.float64) else None
 
 
 @functools.cache

@@ -9,6 +9,7 @@ DIFFERENT. --full takes many more examples, and looks for the least one that fai
 import atexit
 import importlib.util
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +79,9 @@ class Peer:
             )
         try:
             write(self.process.stdin, request)
-            reply = read(self.process.stdout)
+            # MLX may loop for ever, e.g. over the bits of an unusual exponent.
+            ready, _, _ = select.select([self.process.stdout], [], [], 10)
+            reply = read(self.process.stdout) if ready else None
         except OSError:
             reply = None
         if reply is None:

@@ -172,7 +172,7 @@ def test_gguf_quantised(kind, sizes):
     factors = [np.repeat(np.array(x).astype(np.float32), 32, axis=-1) for x in (scales, biases)]
     actual = unpacked(weights, bits) * factors[0] + factors[1]
     np.testing.assert_allclose(actual, expected.reshape(shape), rtol=2e-3, atol=0.1)
-    if hasattr(mx, "dequantize"):
+    if len(shape) > 1:
         whole = mx.dequantize(weights, scales, biases, group_size=32, bits=bits)
         np.testing.assert_allclose(np.array(whole), actual, rtol=2e-3, atol=0.2)
 

@@ -80,3 +80,13 @@ def test_gradients_of_a_loss():
     gradient = mx.grad(lambda a: mx.mean(mx.square(mx.tanh(a))))(x)
     t = np.tanh(np.array(x))
     np.testing.assert_allclose(np.array(gradient), 2 * t * (1 - t**2) / 600, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(3,), (20, 5), (5, 4000)], ids=str)
+def test_what_is_stored_and_reduced_is_one_register(shape):
+    x = mx.random.normal(shape, key=mx.random.key(5))
+    y = mx.tanh(x * 2)
+    total = mx.sum(y, axis=0)
+    mx.eval(y, total)
+    np.testing.assert_allclose(np.array(y), np.tanh(np.array(x) * 2), rtol=1e-6)
+    assert bits(total) == bits(mx.sum(y, axis=0))

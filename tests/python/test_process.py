@@ -70,6 +70,7 @@ def test_exit_with_work_queued(way, full):
 
 CTRL_C = """
 import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a runner in the background ignores it
 x = work(100_000, 1024)
 print("ready", flush=True)
 try:
