@@ -87,7 +87,7 @@ void fill_view(const Array& array, Py_buffer* view, int flags) {
   if ((flags & PyBUF_WRITABLE) != 0 && !writable) refuse("the array is read-only");
   if (!accepts_layout(flags, values)) refuse("the array is not contiguous in memory");
 
-  auto exported = std::unique_ptr<Exported>(new Exported{array, values.shape, values.strides});
+  auto exported = std::make_unique<Exported>(Exported{array, values.shape, values.strides});
   for (int64_t& stride : exported->strides) stride *= size_of(values.dtype);
   view->buf = values.data;
   view->len = static_cast<Py_ssize_t>(values.bytes());

@@ -245,7 +245,8 @@ Key key_of(const ConvAttrs& attrs, const Output& x, const Output& w, const Outpu
 /// each is much work. Depends on the shape only, and so do the bits.
 int64_t rows_at_once(const Key& key, int64_t images) {
   constexpr double worth_a_part = 2e6;  // multiplications
-  double work = static_cast<double>(key.out) * static_cast<double>(key.in / key.groups);
+  int64_t inputs = key.in / key.groups;
+  double work = static_cast<double>(key.out) * static_cast<double>(inputs);
   for (int i = 0; i < key.axes; ++i) work *= static_cast<double>(key.output[i] * key.kernel[i]);
   int64_t wanted = std::max<int64_t>(1, 8 / images);
   int64_t parts = std::clamp<int64_t>(static_cast<int64_t>(work / worth_a_part), 1, wanted);

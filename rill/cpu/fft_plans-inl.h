@@ -56,7 +56,7 @@ class Vector {
   T operator[](size_t i) const { return raw_[i]; }
 
  private:
-  typedef T Raw __attribute__((vector_size(vector_bytes)));
+  typedef T Raw __attribute__((vector_size(vector_bytes)));  // NOLINT: GCC takes it no other way
   static Vector of(Raw raw) {
     Vector result;
     result.raw_ = raw;
@@ -95,6 +95,8 @@ class OneRange final : public Scheduler {
   Range rest_;
 };
 
+// DUCC declares these with functions by value.
+// NOLINTBEGIN(performance-unnecessary-value-param)
 inline void execStatic(size_t count, size_t, size_t, std::function<void(Scheduler&)> body) {
   OneRange all(count);
   body(all);
@@ -103,6 +105,7 @@ inline void execParallel(size_t begin, size_t end, size_t,
                          std::function<void(size_t, size_t)> body) {
   body(begin, end);
 }
+// NOLINTEND(performance-unnecessary-value-param)
 
 }  // namespace detail_threading
 }  // namespace DUCC0_NAMESPACE

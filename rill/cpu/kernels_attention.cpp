@@ -19,9 +19,6 @@ namespace rill {
 
 namespace {
 
-using attention_kernels::KeyBlock;
-using attention_kernels::Panel;
-
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr int64_t few_rows = 8;           // so few read keys and values as they lie
 constexpr int64_t keys_of_chunk = 256;    // for them

@@ -185,7 +185,8 @@ void run_rope(const Launch& launch) {
   char* angles = scratch.as<char>();
   parallel_for(tables * length, rows_at_once(16 * pairs), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      auto position = static_cast<double>(offsets.as<int64_t>()[i / length] + i % length);
+      int64_t first = offsets.as<int64_t>()[i / length];
+      auto position = static_cast<double>(first + i % length);
       kernel.angles(rates.data(), pairs, position, angles + i * 2 * line,
                     angles + (i * 2 + 1) * line);
     }

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <vector>
 
 #include "rill/cpu/reduce_dims.h"
 #include "rill/cpu/reduce_kernels.h"

@@ -40,7 +40,7 @@ bool give_name(const std::string& partial, const std::string& path) {
 
 }  // namespace
 
-FileSink::FileSink(std::string path) : path_(resolved(path)) {
+FileSink::FileSink(const std::string& path) : path_(resolved(path)) {
   struct stat status {};
   bool exists = ::stat(path_.c_str(), &status) == 0;
   mode_t mode = exists ? status.st_mode & 0777 : 0666;

@@ -21,7 +21,7 @@ class Sink {
 /// a regular file, such as a pipe, is written to as it is. Throws std::runtime_error.
 class FileSink final : public Sink {
  public:
-  explicit FileSink(std::string path);
+  explicit FileSink(const std::string& path);
   FileSink(const FileSink&) = delete;
   FileSink& operator=(const FileSink&) = delete;
   ~FileSink() override;

@@ -170,8 +170,8 @@ Ref<Source> open_source(const std::string& path) {
   return memory_source(path, std::move(block), status.st_size);
 }
 
-Ref<Source> memory_source(std::string name, Ref<Buffer> block, int64_t bytes) {
-  return make_ref<MemorySource>(std::move(name), std::move(block), bytes);
+Ref<Source> memory_source(std::string_view name, Ref<Buffer> block, int64_t bytes) {
+  return make_ref<MemorySource>(name, std::move(block), bytes);
 }
 
 void Cursor::require_left(uint64_t bytes) const {

@@ -48,7 +48,7 @@ class Source : public RefCounted {
 Ref<Source> open_source(const std::string& path);
 
 /// The first `bytes` bytes of a block.
-Ref<Source> memory_source(std::string name, Ref<Buffer> block, int64_t bytes);
+Ref<Source> memory_source(std::string_view name, Ref<Buffer> block, int64_t bytes);
 
 /// Reads values one after the other, through a window of the source.
 class Cursor {

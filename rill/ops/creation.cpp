@@ -39,8 +39,9 @@ Array full(const Shape& shape, const Array& value, Dtype dtype, StreamOrDevice s
   return broadcast_to(astype(value, dtype, stream), shape, stream);
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): taken as all creators take it
 Array full(Shape shape, double value, Dtype dtype, StreamOrDevice s) {
-  return full(std::move(shape), Array(value, dtype), dtype, s);
+  return full(shape, Array(value, dtype), dtype, s);
 }
 
 Array zeros(Shape shape, Dtype dtype, StreamOrDevice s) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <mutex>
+#include <optional>
 
 #include "rill/graph/context.h"
 #include "rill/transforms/captured.h"

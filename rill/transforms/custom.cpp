@@ -130,7 +130,7 @@ Arrays part(const Arrays& arrays, size_t from, size_t count) {
   return Arrays(begin, begin + static_cast<int64_t>(count));
 }
 
-auto batched_vjp(std::shared_ptr<const CustomRules> rules, Flags batched, int64_t batch) {
+auto batched_vjp(std::shared_ptr<const CustomRules> rules, const Flags& batched, int64_t batch) {
   return [=](const Arrays& primals, const Arrays& cotangents, const Arrays& outputs) {
     size_t n = primals.size();
     size_t m = outputs.size();
@@ -155,7 +155,7 @@ auto batched_vjp(std::shared_ptr<const CustomRules> rules, Flags batched, int64_
   };
 }
 
-auto batched_jvp(std::shared_ptr<const CustomRules> rules, Flags batched, int64_t batch) {
+auto batched_jvp(std::shared_ptr<const CustomRules> rules, const Flags& batched, int64_t batch) {
   return [=](const Arrays& primals, const Arrays& tangents) {
     size_t n = primals.size();
     Flags varying;

@@ -46,7 +46,8 @@ Arrays in_place_of(const Array& model, const Arrays& operands, Attrs attrs) {
 
 /// The gradient operation that the vjp rule of `model` makes for these operands, cotangent and
 /// outputs.
-Arrays gradient_of(const Array& model, const Arrays& operands, const Array& g, Arrays outputs) {
+Arrays gradient_of(const Array& model, const Arrays& operands, const Array& g,
+                   const Arrays& outputs) {
   require(same_type(g, model), "[import_function] a cotangent of shape {} for {}", g.shape(),
           model.node().op.name);
   Inputs inputs(operands.begin(), operands.end());

@@ -19,7 +19,7 @@ class Exported : public testing::Test {
 };
 
 Arrays model(const Arrays& args, const NamedArrays& kwargs) {
-  Array x = args[0];
+  const Array& x = args[0];
   return {tanh(matmul(x, ones({4, 2}) * 0.5)) + kwargs.at("bias"), sum(x)};
 }
 

@@ -15,7 +15,7 @@
 namespace rill {
 namespace {
 
-Array normal(Shape shape, uint64_t seed, Dtype dtype = Dtype::float32) {
+Array normal(const Shape& shape, uint64_t seed, Dtype dtype = Dtype::float32) {
   return astype(random::normal(shape, Dtype::float32, 0, 1, random::key(seed)), dtype);
 }
 
