@@ -127,7 +127,7 @@ Arrays apply_attention_gradient(const Arrays& in, const AttentionAttrs& attrs) {
   Arrays like = outputs_of(model.node());
   require(same_type(outputs[0], like[0]) && same_type(outputs[1], like[1]),
           "[import_function] the saved values of attention do not fit");
-  return gradient_of(model, operands, in[in.size() - 3], std::move(outputs));
+  return gradient_of(model, operands, in[in.size() - 3], outputs);
 }
 
 // Cross entropy.
