@@ -65,6 +65,8 @@ else()
 endif()
 add_library(rill_ducc INTERFACE)
 target_include_directories(rill_ducc SYSTEM INTERFACE ${ducc_dir}/src)
+# What is built from it must come with its notice: the comment at the head of this file.
+set(ducc_notice ${ducc_dir}/src/ducc0/fft/fft1d_impl.h)
 
 add_library(rill_private_dependencies INTERFACE)
 target_link_libraries(rill_private_dependencies INTERFACE

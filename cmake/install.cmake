@@ -29,3 +29,15 @@ install(CODE "
   set(library \"$<TARGET_FILE:rill>\")
   set(destination \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${bundle_dir}\")")
 install(SCRIPT cmake/bundle_libraries.cmake)
+
+# The notice that DUCC's licence (BSD-3-Clause) asks of binaries: the comments that its FFT begins
+# with.
+file(READ ${ducc_notice} notice LIMIT 4096)
+string(FIND "${notice}" "DAMAGE." end)
+string(SUBSTRING "${notice}" 0 ${end} notice)
+file(WRITE ${PROJECT_BINARY_DIR}/LICENSE.ducc0 "${notice}DAMAGE.\n*/\n")
+if(SKBUILD)
+  install(FILES ${PROJECT_BINARY_DIR}/LICENSE.ducc0 DESTINATION rill/licenses)
+else()
+  install(FILES ${PROJECT_BINARY_DIR}/LICENSE.ducc0 LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/licenses/rill)
+endif()
