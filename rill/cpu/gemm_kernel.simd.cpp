@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "rill/cpu/gemm_kernel.h"
+#include "rill/cpu/half-inl.h"
 #include "rill/cpu/prefetch.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -19,6 +20,7 @@ namespace rill::gemm_kernel::HWY_NAMESPACE {
 namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
+using namespace rill::HWY_NAMESPACE;
 
 using Wide = hn::ScalableTag<float>;
 using Quad = hn::CappedTag<float, 4>;
@@ -32,25 +34,6 @@ constexpr int64_t lanes_of_b = vectors * static_cast<int64_t>(hn::MaxLanes(Wide(
 
 constexpr int64_t floats_of_line = 16;
 
-template <class D>
-HWY_ATTR inline hn::Vec<D> load(D d, const float* in) {
-  return hn::LoadU(d, in);
-}
-
-template <class D>
-HWY_ATTR inline hn::Vec<D> load(D d, const bfloat16* in) {
-  const hn::Rebind<uint16_t, D> half;
-  const hn::Rebind<uint32_t, D> whole;
-  auto bits = hn::LoadU(half, reinterpret_cast<const uint16_t*>(in));
-  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(whole, bits)));
-}
-
-template <class D>
-HWY_ATTR inline hn::Vec<D> load(D d, const float16* in) {
-  const hn::Rebind<hwy::float16_t, D> half;
-  return hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(in)));
-}
-
 // out[p * width + i] = in[i * stride + p] for 4 x 4 elements.
 #if HWY_TARGET == HWY_SCALAR
 template <class T>
@@ -63,10 +46,10 @@ void transpose_quad(const T* in, int64_t stride, float* out, int64_t width) {
 template <class T>
 HWY_ATTR inline void transpose_quad(const T* in, int64_t stride, float* out, int64_t width) {
   const Quad d;
-  QuadVector r0 = load(d, in);
-  QuadVector r1 = load(d, in + stride);
-  QuadVector r2 = load(d, in + 2 * stride);
-  QuadVector r3 = load(d, in + 3 * stride);
+  QuadVector r0 = LoadAs(d, in);
+  QuadVector r1 = LoadAs(d, in + stride);
+  QuadVector r2 = LoadAs(d, in + 2 * stride);
+  QuadVector r3 = LoadAs(d, in + 3 * stride);
   QuadVector low01 = hn::InterleaveLower(d, r0, r1);
   QuadVector low23 = hn::InterleaveLower(d, r2, r3);
   QuadVector high01 = hn::InterleaveUpper(d, r0, r1);
@@ -112,7 +95,7 @@ HWY_ATTR void pack_lanes_first(const T* in, int64_t stride, int64_t panels, int6
     float* to = out;
     for (int64_t panel = 0; panel < panels; ++panel, from += width, to += width * depth) {
       int64_t i = 0;
-      for (; i + step <= width; i += step) hn::StoreU(load(d, from + i), d, to + i);
+      for (; i + step <= width; i += step) hn::StoreU(LoadAs(d, from + i), d, to + i);
       for (; i < width; ++i) to[i] = static_cast<float>(from[i]);
     }
   }
@@ -243,13 +226,13 @@ HWY_ATTR float dot(const T* HWY_RESTRICT in, const float* HWY_RESTRICT x, int64_
   int64_t j = 0;
   for (; j + 4 * step <= depth; j += 4 * step) {
     prefetch_lines_ahead<4 * hn::MaxLanes(Wide()) * sizeof(T)>(in + j);
-    s0 = hn::MulAdd(load(d, in + j), hn::LoadU(d, x + j), s0);
-    s1 = hn::MulAdd(load(d, in + j + step), hn::LoadU(d, x + j + step), s1);
-    s2 = hn::MulAdd(load(d, in + j + 2 * step), hn::LoadU(d, x + j + 2 * step), s2);
-    s3 = hn::MulAdd(load(d, in + j + 3 * step), hn::LoadU(d, x + j + 3 * step), s3);
+    s0 = hn::MulAdd(LoadAs(d, in + j), hn::LoadU(d, x + j), s0);
+    s1 = hn::MulAdd(LoadAs(d, in + j + step), hn::LoadU(d, x + j + step), s1);
+    s2 = hn::MulAdd(LoadAs(d, in + j + 2 * step), hn::LoadU(d, x + j + 2 * step), s2);
+    s3 = hn::MulAdd(LoadAs(d, in + j + 3 * step), hn::LoadU(d, x + j + 3 * step), s3);
   }
   for (; j + step <= depth; j += step) {
-    s0 = hn::MulAdd(load(d, in + j), hn::LoadU(d, x + j), s0);
+    s0 = hn::MulAdd(LoadAs(d, in + j), hn::LoadU(d, x + j), s0);
   }
   float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
   for (; j < depth; ++j) sum += static_cast<float>(in[j]) * x[j];
@@ -275,10 +258,10 @@ HWY_ATTR void add_four(const T* HWY_RESTRICT in, int64_t stride, const float* x,
   const Vector x3 = hn::Set(d, x[3]);
   int64_t i = 0;
   for (; i + step <= lanes; i += step) {
-    Vector sum = hn::MulAdd(load(d, in + i), x0, hn::LoadU(d, out + i));
-    sum = hn::MulAdd(load(d, in + stride + i), x1, sum);
-    sum = hn::MulAdd(load(d, in + 2 * stride + i), x2, sum);
-    sum = hn::MulAdd(load(d, in + 3 * stride + i), x3, sum);
+    Vector sum = hn::MulAdd(LoadAs(d, in + i), x0, hn::LoadU(d, out + i));
+    sum = hn::MulAdd(LoadAs(d, in + stride + i), x1, sum);
+    sum = hn::MulAdd(LoadAs(d, in + 2 * stride + i), x2, sum);
+    sum = hn::MulAdd(LoadAs(d, in + 3 * stride + i), x3, sum);
     hn::StoreU(sum, d, out + i);
   }
   for (; i < lanes; ++i) {
@@ -319,35 +302,19 @@ void combine_impl(const Side& matrix, int64_t lanes, int64_t depth, const float*
   combine_as<bfloat16>(matrix, lanes, depth, x, out);
 }
 
-HWY_ATTR void narrow_impl(Dtype dtype, const float* in, int64_t count, void* out) {
+template <class T>
+HWY_ATTR void narrow_as(const float* in, int64_t count, void* out) {
   const Wide d;
   const int64_t step = static_cast<int64_t>(hn::Lanes(d));
-  const hn::RebindToUnsigned<Wide> whole;
+  T* to = static_cast<T*>(out);
   int64_t i = 0;
-  if (dtype == Dtype::float16) {
-    const hn::Rebind<hwy::float16_t, Wide> half;
-    float16* to = static_cast<float16*>(out);
-    for (; i + step <= count; i += step) {
-      hn::StoreU(hn::DemoteTo(half, hn::LoadU(d, in + i)), half,
-                 reinterpret_cast<hwy::float16_t*>(to + i));
-    }
-    for (; i < count; ++i) to[i] = float16(in[i]);
-    return;
-  }
-  // Highway 1.0.3 truncates to bfloat16: round with integers, and keep a NaN quiet.
-  const hn::Rebind<uint16_t, Wide> half;
-  bfloat16* to = static_cast<bfloat16*>(out);
-  for (; i + step <= count; i += step) {
-    auto value = hn::LoadU(d, in + i);
-    auto bits = hn::BitCast(whole, value);
-    auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(whole, 1u));
-    auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(whole, 0x7fffu)));
-    auto quiet = hn::Or(bits, hn::Set(whole, 0x400000u));
-    auto chosen = hn::IfThenElse(hn::RebindMask(whole, hn::IsNaN(value)), quiet, rounded);
-    hn::StoreU(hn::TruncateTo(half, hn::ShiftRight<16>(chosen)), half,
-               reinterpret_cast<uint16_t*>(to + i));
-  }
-  for (; i < count; ++i) to[i] = bfloat16(in[i]);
+  for (; i + step <= count; i += step) StoreAs(d, hn::LoadU(d, in + i), to + i);
+  for (; i < count; ++i) to[i] = T(in[i]);
+}
+
+void narrow_impl(Dtype dtype, const float* in, int64_t count, void* out) {
+  if (dtype == Dtype::float16) return narrow_as<float16>(in, count, out);
+  narrow_as<bfloat16>(in, count, out);
 }
 
 Panels panels_impl() { return {register_rows, lanes_of_b}; }

@@ -4,23 +4,12 @@
 #include "rill/cpu/backend.h"
 #include "rill/cpu/gemm.h"
 #include "rill/cpu/kernels.h"
+#include "rill/cpu/matrix_of.h"
 #include "rill/ops/matmul.h"
 
 namespace rill {
 
 namespace {
-
-/// The last two axes of element `batch` of an array whose leading axes are a batch.
-Matrix matrix_of(const Output& array, int64_t batch) {
-  int ndim = array.shape.ssize();
-  int64_t offset = 0;
-  for (int axis = ndim - 3; axis >= 0; --axis) {
-    offset += batch % array.shape[axis] * array.strides[axis];
-    batch /= array.shape[axis];
-  }
-  return {array.data + offset * size_of(array.dtype), array.strides[ndim - 2],
-          array.strides[ndim - 1]};
-}
 
 /// The one stride that walks through the batch axes, if there is one.
 std::optional<int64_t> batch_stride(const Output& array) {

@@ -7,6 +7,7 @@
 #include "rill/cpu/gemm.h"
 #include "rill/cpu/gemm_scratch.h"
 #include "rill/cpu/kernels.h"
+#include "rill/cpu/matrix_of.h"
 #include "rill/ops/special_matmul.h"
 #include "rill/runtime/parallel.h"
 
@@ -25,18 +26,6 @@ int64_t grain_of(int64_t m, int64_t n, int64_t k) {
 Matrix matrix_at(const Output& array, int64_t index) {
   return {array.data + index * array.strides[0] * size_of(array.dtype), array.strides[1],
           array.strides[2]};
-}
-
-/// The last two axes of element `batch` of an array whose leading axes are a batch.
-Matrix matrix_in_batch(const Output& array, int64_t batch) {
-  const int ndim = array.shape.ssize();
-  int64_t offset = 0;
-  for (int axis = ndim - 3; axis >= 0; --axis) {
-    offset += batch % array.shape[axis] * array.strides[axis];
-    batch /= array.shape[axis];
-  }
-  return {array.data + offset * size_of(array.dtype), array.strides[ndim - 2],
-          array.strides[ndim - 1]};
 }
 
 Matrix moved(const Matrix& matrix, int64_t row, int64_t col, int item) {
@@ -234,11 +223,11 @@ void block_masked_mm(const Launch& launch) {
                    auto mask = [&](bool given) -> typename BlockProduct<T>::Mask {
                      if (!given) return {};
                      const Output& values = launch.in(next++);
-                     return {matrix_in_batch(values, i), true, values.dtype == Dtype::bool_};
+                     return {matrix_of(values, i), true, values.dtype == Dtype::bool_};
                    };
                    BlockProduct<T> product{shape,
-                                           matrix_in_batch(a, i),
-                                           matrix_in_batch(b, i),
+                                           matrix_of(a, i),
+                                           matrix_of(b, i),
                                            mask(attrs.out),
                                            mask(attrs.lhs),
                                            mask(attrs.rhs),

@@ -91,9 +91,7 @@ TEST_P(FastOnTarget, InstructionSetsAgree) {
       std::vector<char> bytes = bytes_of(actual);
       expect_near(actual, expected, is_half(GetParam()) ? 0.01 : 1e-5);
       if (first.empty()) first = bytes;
-      // The scalar target of gemm_kernel::narrow, which attention uses, rounds float16 otherwise.
-      bool rounds = GetParam() == Dtype::float16 && std::strcmp(each.name, "attention") == 0;
-      EXPECT_TRUE(!each.same_bits || rounds || bytes == first)
+      EXPECT_TRUE(!each.same_bits || bytes == first)
           << each.name << " on " << hwy::TargetName(rest & -rest);
     }
     hwy::SetSupportedTargetsForTest(0);
