@@ -239,8 +239,8 @@ bool Pool::start_worker_locked() {
 void Pool::wake(const Wakes& wakes) {
   for (int i = 0; i < wakes.size; ++i) {
     Worker& worker = *wakes.workers[i];
-    worker.placed = CPU_COUNT(&worker.start) > 0 &&
-                    sched_setaffinity(worker.thread, sizeof(worker.start), &worker.start) == 0;
+    worker.placed = CPU_COUNT(&worker.place) > 0 &&
+                    sched_setaffinity(worker.thread, sizeof(worker.place), &worker.place) == 0;
     // Release: pairs with the load in spin_or_park().
     worker.signal.store(1, std::memory_order_release);
     futex_wake(worker.signal);
@@ -252,24 +252,20 @@ void Pool::wake(const Wakes& wakes) {
 /// Linux often takes a halted processor for an occupied one and puts the worker behind the thread
 /// that wakes it, for milliseconds; that thread would get no help from it.
 void Pool::choose_processor_locked(Worker& worker) {
-  CPU_ZERO(&worker.start);
-  worker.processor = -1;
+  CPU_ZERO(&worker.place);
   int here = sched_getcpu();
   if (here < 0 || here >= CPU_SETSIZE) return;
-  worker.start = worker.processors;
-  bool shared = false;  // a worker is on this processor, too
+  cpu_set_t taken;
+  CPU_ZERO(&taken);
   for (const Worker& other : workers_) {
-    if (other.parked || other.processor < 0) continue;
-    CPU_CLR(other.processor, &worker.start);
-    shared |= other.processor == here;
+    if (!other.parked && CPU_COUNT(&other.place) == 1) CPU_OR(&taken, &taken, &other.place);
   }
-  CPU_CLR(here, &worker.start);
-  int free = CPU_COUNT(&worker.start);
-  if (free == 0 && !shared && CPU_ISSET(here, &worker.processors)) CPU_SET(here, &worker.start);
-  if (free > 1) return;
-  for (int i = 0; i < CPU_SETSIZE; ++i) {
-    if (CPU_ISSET(i, &worker.start)) worker.processor = i;
-  }
+  bool shared = CPU_ISSET(here, &taken);  // a worker is on this processor, too
+  CPU_SET(here, &taken);
+  CPU_AND(&taken, &taken, &worker.processors);
+  CPU_XOR(&worker.place, &worker.processors, &taken);
+  bool full = CPU_COUNT(&worker.place) == 0;
+  if (full && !shared && CPU_ISSET(here, &worker.processors)) CPU_SET(here, &worker.place);
 }
 
 void Pool::work(Worker& self) {
@@ -324,7 +320,8 @@ void Pool::spin_or_park(Worker& self, bool& spun, std::unique_lock<std::mutex>& 
   }
   int here = sched_getcpu();
   lock.lock();
-  self.processor = here;
+  CPU_ZERO(&self.place);
+  if (here >= 0 && here < CPU_SETSIZE) CPU_SET(here, &self.place);
 }
 
 /// Runs `task` and then, one after the other, the first that each makes ready. A loop, not a

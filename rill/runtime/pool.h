@@ -56,10 +56,9 @@ class Pool {
     std::atomic<uint32_t> signal{0};  // 1: woken
     pid_t thread = 0;
     bool parked = false;        // under the pool's mutex
-    int processor = -1;         // where it runs or will start, if known; under the mutex
     cpu_set_t processors = {};  // that it may run on, as it found them before it parked
-    cpu_set_t start = {};       // where it shall start, chosen by who wakes it; empty: anywhere
-    bool placed = false;        // who woke it has narrowed its processors for the moment
+    cpu_set_t place = {};       // where it shall start or was last seen; empty: not known
+    bool placed = false;        // who woke it has narrowed its processors to `place`
   };
   struct alignas(64) Count {
     std::atomic<uint64_t> submitted{0};
