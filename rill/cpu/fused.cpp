@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "rill/cpu/copy.h"
+#include "rill/cpu/joined.h"
 #include "rill/cpu/lowered.h"
 #include "rill/cpu/reduce.h"
 #include "rill/cpu/tile_operand.h"
@@ -14,8 +15,12 @@ namespace rill {
 
 namespace {
 
-constexpr int64_t tile = 1024;         // elements: four KiB of float32
-constexpr int64_t tiles_per_job = 32;  // what a core takes at a time, at least
+constexpr int64_t longest_tile = 1024;  // elements: four KiB of float32
+constexpr int64_t shortest_tile = 256;
+constexpr int64_t tile_set_bytes = 24 << 10;  // what a tile touches: it fits the first cache
+constexpr int64_t elements_per_job = 32 * longest_tile;  // what a core takes at a time, at least
+constexpr int64_t worth_joining = 4096;                  // elements
+constexpr size_t worth_prefetching = 3;                  // calls
 constexpr uint16_t no_slot = 0xffff;
 
 struct Store {
@@ -45,8 +50,8 @@ class Runner {
     int64_t size = element_count(program_.shape);
     if (size == 0) return place_results();
     prepare();
-    int64_t tiles = (size + tile - 1) / tile;
-    parallel_for(size, long_grain(tiles, tiles_per_job) * tile,
+    int64_t tiles = (size + longest_tile - 1) / longest_tile;
+    parallel_for(size, long_grain(tiles, elements_per_job / longest_tile) * longest_tile,
                  [this](int64_t begin, int64_t end) { run_job(begin, end, nullptr); });
   }
 
@@ -58,12 +63,15 @@ class Runner {
   /// Everything but the pass over the elements.
   void prepare() {
     Lowered low = lowered(program_);
-    code_ = std::move(low.code);
-    same_as_ = std::move(low.same_as);
     place_results();
     make_operands();
+    bool join = element_count(program_.shape) >= worth_joining;
+    code_ = join ? joined(low, program_, [&](uint16_t reg) { return is_one_value(reg); })
+                 : std::move(low.code);
+    same_as_ = std::move(low.same_as);
     make_stores();
     assign_slots();
+    choose_tile();
   }
   /// Computes the elements [begin, end); those of the last output, if it is no result, go to `to`.
   void make(int64_t begin, int64_t end, void* to) const {
@@ -78,16 +86,20 @@ class Runner {
   void make_operands();
   void make_stores();
   void assign_slots();
+  void choose_tile();
   void run_job(int64_t begin, int64_t end, char* made) const;
   void run_tile(int64_t begin, int64_t count, const void** where, char* scratch, char* made) const;
   void store(const Store& out, char* to, const void* from, int64_t count) const;
 
+  bool is_one_value(uint16_t reg) const {
+    return reg < operand_count() && operands_[reg].is_scalar();
+  }
   uint16_t operand_count() const { return static_cast<uint16_t>(operands_.size()); }
   uint16_t source(uint16_t reg) const { return same_as_[reg]; }
   char* slot(char* scratch, uint16_t reg) const { return scratch + slot_[reg] * slot_bytes_; }
   /// The upper half of a slot is free while it holds float32: room for halves as they are stored.
   char* raw(char* scratch, uint16_t reg) const {
-    return slot(scratch, reg) + tile * static_cast<int64_t>(sizeof(float));
+    return slot(scratch, reg) + tile_ * static_cast<int64_t>(sizeof(float));
   }
 
   const Program& program_;
@@ -99,8 +111,11 @@ class Runner {
   SmallVector<TileOperand, 3> operands_;
   SmallVector<Store, 2> stores_;
   SmallVector<uint16_t, 8> slot_;  // by register
+  SmallVector<bool, 8> spread_;  // by operand: a scalar that some kernel reads as a whole tile
   uint16_t slot_count_ = 0;
+  int slot_item_ = 4;  // bytes of the widest element held in a slot
   int64_t slot_bytes_ = 0;
+  int64_t tile_ = longest_tile;
 };
 
 /// Whether every operand that is no scalar has the shape of the result and one layout without
@@ -211,17 +226,16 @@ void Runner::assign_slots() {
     if (!store.direct) last_use[source(store.reg)] = never;
   }
   slot_.resize(registers, no_slot);
-  int widest = 4;
   SmallVector<uint16_t, 16> free;
   auto take = [&](uint16_t reg) {
-    widest = std::max(widest, size_of(held_as(program_.dtype_of(reg))));
+    slot_item_ = std::max(slot_item_, size_of(held_as(program_.dtype_of(reg))));
     if (free.empty()) free.push_back(slot_count_++);
     slot_[reg] = free.back();
     free.pop_back();
   };
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
     if (!operands_[reg].needs_slot()) continue;
-    if (is_half(program_.inputs[reg])) widest = 8;  // room for the stored halves
+    if (is_half(program_.inputs[reg])) slot_item_ = 8;  // room for the stored halves
     take(reg);
     last_use[reg] = never;
   }
@@ -240,7 +254,29 @@ void Runner::assign_slots() {
         free.push_back(slot_[reg]);
     }
   }
-  slot_bytes_ = tile * widest + 64;  // off the 4 KiB grid, where loads wait for unrelated stores
+}
+
+/// The more a tile touches, the shorter it is.
+void Runner::choose_tile() {
+  spread_.resize(operand_count(), false);
+  for (const Operation& op : code_) {
+    for (int k = 0; k < op.operand_count; ++k) {
+      uint16_t reg = op.operands[k];
+      if (is_one_value(reg) && (op.ones >> k & 1) == 0) spread_[reg] = true;
+    }
+  }
+  for (const Store& store : stores_) {
+    if (is_one_value(source(store.reg))) spread_[source(store.reg)] = true;
+  }
+  int64_t bytes = int64_t{slot_count_} * slot_item_;  // of an element, all that a tile touches
+  for (uint16_t reg = 0; reg < operand_count(); ++reg) {
+    if (is_one_value(reg) && !spread_[reg]) bytes -= slot_item_;
+    if (!is_one_value(reg)) bytes += size_of(program_.inputs[reg]);
+  }
+  for (const Store& store : stores_) bytes += store.item;
+  while (tile_ > shortest_tile && bytes * tile_ > tile_set_bytes) tile_ /= 2;
+  // Off the 4 KiB grid, where loads wait for unrelated stores.
+  slot_bytes_ = tile_ * slot_item_ + 64;
 }
 
 void Runner::store(const Store& out, char* to, const void* from, int64_t count) const {
@@ -251,7 +287,7 @@ void Runner::store(const Store& out, char* to, const void* from, int64_t count) 
     return;
   }
   if (!out.streaming) return out.narrow(to, from, nullptr, nullptr, count);
-  alignas(64) char halves[tile * 2];
+  alignas(64) char halves[longest_tile * 2];
   out.narrow(halves, from, nullptr, nullptr, count);
   stream_copy(to, halves, bytes);
 }
@@ -261,13 +297,17 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
     char* own = operands_[reg].needs_slot() ? slot(scratch, reg) : nullptr;
     where[reg] = operands_[reg].fetch(
-        begin, count, own, own ? own + tile * static_cast<int64_t>(sizeof(float)) : nullptr);
+        begin, count, own, own ? raw(scratch, reg) : nullptr);
   }
   auto place = [&](const Store& out) { return (out.made ? made : out.data) + begin * out.item; };
   for (const Store& out : stores_) {
     if (out.direct) where[out.reg] = place(out);
   }
+  const bool ahead = code_.size() >= worth_prefetching;
+  uint16_t next = 0;
   for (const Operation& op : code_) {
+    // One operand of the next tile with each call: a short program leaves it to the processor.
+    if (ahead && next < operand_count()) operands_[next++].prefetch(begin + count, count);
     op.kernel(const_cast<void*>(where[op.result]), where[op.operands[0]], where[op.operands[1]],
               where[op.operands[2]], count);
   }
@@ -292,11 +332,12 @@ void Runner::run_job(int64_t begin, int64_t end, char* made) const {
   }
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
     if (operands_[reg].is_scalar()) {
-      operands_[reg].splat(slot(scratch, reg), raw(scratch, reg), std::min(tile, end - begin));
+      operands_[reg].splat(slot(scratch, reg), raw(scratch, reg),
+                           spread_[reg] ? std::min(tile_, end - begin) : 1);
     }
   }
-  for (int64_t at = begin; at < end; at += tile) {
-    run_tile(at, std::min(tile, end - at), where.data(), scratch, made);
+  for (int64_t at = begin; at < end; at += tile_) {
+    run_tile(at, std::min(tile_, end - at), where.data(), scratch, made);
   }
   stream_fence();
 }

@@ -16,6 +16,7 @@ struct Operation {
   uint16_t operands[3];
   uint8_t operand_count;
   uint16_t instruction;  // of the program, from which it comes
+  uint8_t ones = 0;      // bit k: the kernel takes operand k as one value, from its first element
 };
 
 struct Lowered {

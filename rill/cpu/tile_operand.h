@@ -19,6 +19,13 @@ class TileOperand {
   /// Whether tiles come straight from memory.
   bool needs_slot() const { return kind_ != Kind::linear || widen_ != nullptr; }
 
+  /// Asks for the memory of elements [begin, begin + count), where they lie in a row.
+  void prefetch(int64_t begin, int64_t count) const {
+    if (kind_ != Kind::linear) return;
+    const char* from = data_ + begin * item_;
+    for (int64_t at = 0; at < count * item_; at += 64) __builtin_prefetch(from + at);
+  }
+
   /// Fills the whole slot of a scalar.
   void splat(void* slot, void* raw, int64_t tile) const;
   /// Elements [begin, begin + count): in memory, or in `slot`. `raw` is room for `count` elements
