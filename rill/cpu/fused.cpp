@@ -89,6 +89,7 @@ class Runner {
   void choose_tile();
   void run_job(int64_t begin, int64_t end, char* made) const;
   void run_tile(int64_t begin, int64_t count, const void** where, char* scratch, char* made) const;
+  void prefetch(size_t array, int64_t begin, int64_t count) const;
   void store(const Store& out, char* to, const void* from, int64_t count) const;
 
   bool is_one_value(uint16_t reg) const {
@@ -292,6 +293,17 @@ void Runner::store(const Store& out, char* to, const void* from, int64_t count) 
   stream_copy(to, halves, bytes);
 }
 
+/// Asks for the memory of elements from `begin` on of one array: the operands, then the results.
+void Runner::prefetch(size_t array, int64_t begin, int64_t count) const {
+  if (array < operands_.size()) return operands_[array].prefetch(begin, count);
+  array -= operands_.size();
+  if (array >= stores_.size() || stores_[array].streaming || stores_[array].made) return;
+  const Store& out = stores_[array];
+  for (int64_t at = 0; at < count * out.item; at += 64) {
+    __builtin_prefetch(out.data + begin * out.item + at, 1);
+  }
+}
+
 void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* scratch,
                       char* made) const {
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
@@ -304,10 +316,10 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
     if (out.direct) where[out.reg] = place(out);
   }
   const bool ahead = code_.size() >= worth_prefetching;
-  uint16_t next = 0;
+  size_t next = 0;
   for (const Operation& op : code_) {
-    // One operand of the next tile with each call: a short program leaves it to the processor.
-    if (ahead && next < operand_count()) operands_[next++].prefetch(begin + count, count);
+    // One array of the next tile with each call: a short program leaves it to the processor.
+    if (ahead) prefetch(next++, begin + count, count);
     op.kernel(const_cast<void*>(where[op.result]), where[op.operands[0]], where[op.operands[1]],
               where[op.operands[2]], count);
   }
