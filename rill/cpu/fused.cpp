@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "rill/cpu/copy.h"
+#include "rill/cpu/lowered.h"
 #include "rill/cpu/reduce.h"
 #include "rill/cpu/tile_operand.h"
 #include "rill/ops/reduce_ops.h"
@@ -16,17 +17,6 @@ namespace {
 constexpr int64_t tile = 1024;         // elements: four KiB of float32
 constexpr int64_t tiles_per_job = 32;  // what a core takes at a time, at least
 constexpr uint16_t no_slot = 0xffff;
-
-/// How a dtype is held between instructions.
-constexpr Dtype held_as(Dtype dtype) { return is_half(dtype) ? Dtype::float32 : dtype; }
-
-/// An instruction with its kernel; operands are registers of the program.
-struct Operation {
-  TileKernel kernel;
-  uint16_t result;
-  uint16_t operands[3];
-  uint8_t operand_count;
-};
 
 struct Store {
   uint16_t reg;
@@ -67,7 +57,9 @@ class Runner {
   }
   /// Everything but the pass over the elements.
   void prepare() {
-    lower();
+    Lowered low = lowered(program_);
+    code_ = std::move(low.code);
+    same_as_ = std::move(low.same_as);
     place_results();
     make_operands();
     make_stores();
@@ -80,9 +72,6 @@ class Runner {
   }
 
  private:
-  void lower();
-  void lower_cast(const Instruction& instruction, uint16_t result);
-  void emit(TileKernel kernel, uint16_t result, std::initializer_list<uint16_t> operands);
   void place_results();
   bool shares_layout(const Strides*& strides) const;
   bool donate(Output& out) const;
@@ -113,60 +102,6 @@ class Runner {
   uint16_t slot_count_ = 0;
   int64_t slot_bytes_ = 0;
 };
-
-void Runner::emit(TileKernel kernel, uint16_t result, std::initializer_list<uint16_t> operands) {
-  require<std::runtime_error>(kernel != nullptr, "[{}] has no CPU kernel for {}",
-                              info(program_.code[0].row).name, name_of(program_.code[0].in));
-  Operation operation{kernel, result, {0, 0, 0}, static_cast<uint8_t>(operands.size())};
-  std::copy(operands.begin(), operands.end(), operation.operands);
-  code_.push_back(operation);
-}
-
-void Runner::lower_cast(const Instruction& instruction, uint16_t result) {
-  const TileKernels& kernels = tile_kernels();
-  uint16_t operand = source(instruction.operands[0]);
-  Dtype from = held_as(instruction.in);
-  Dtype to = held_as(instruction.out);
-  if (from == Dtype::float64 && is_half(instruction.out)) {
-    emit(kernels.narrow_to_odd, result, {operand});
-  } else if (from != to) {
-    emit(kernels.casts[static_cast<int>(from)][static_cast<int>(to)], result, {operand});
-  } else if (!is_half(instruction.out)) {
-    same_as_[result] = operand;  // a half is held as float32 already
-    return;
-  }
-  if (is_half(instruction.out)) {
-    bool in_place = from != to;
-    emit(kernels.round_to_half[static_cast<int>(instruction.out)], result,
-         {in_place ? result : operand});
-  }
-}
-
-void Runner::lower() {
-  const TileKernels& kernels = tile_kernels();
-  size_t registers = program_.inputs.size() + program_.code.size();
-  same_as_.resize(registers);
-  for (size_t reg = 0; reg < registers; ++reg) same_as_[reg] = static_cast<uint16_t>(reg);
-  for (size_t i = 0; i < program_.code.size(); ++i) {
-    const Instruction& in = program_.code[i];
-    uint16_t result = program_.result_register(i);
-    auto operand = [&](int k) { return source(in.operands[k]); };
-    if (in.row == Row::cast) {
-      lower_cast(in, result);
-      continue;
-    }
-    if (in.row == Row::select) {
-      emit(kernels.select[size_of(held_as(in.in))], result, {operand(0), operand(1), operand(2)});
-      continue;
-    }
-    TileKernel kernel = kernels.rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
-    if (in.operand_count == 1) emit(kernel, result, {operand(0)});
-    else emit(kernel, result, {operand(0), operand(1)});
-    if (is_half(in.out)) {
-      emit(kernels.round_to_half[static_cast<int>(in.out)], result, {result});
-    }
-  }
-}
 
 /// Whether every operand that is no scalar has the shape of the result and one layout without
 /// gaps, e.g. all transposed alike.
@@ -234,18 +169,9 @@ void Runner::place_results() {
 void Runner::make_operands() {
   for (const Array& input : inputs_) {
     const Output& operand = input.output();
-    TileKernel widen =
-        is_half(operand.dtype)
-            ? tile_kernels()
-                  .casts[static_cast<int>(operand.dtype)][static_cast<int>(Dtype::float32)]
-            : nullptr;
-    operands_.emplace_back(operand, program_.shape, linear_ && !is_uniform(operand), widen);
+    operands_.emplace_back(operand, program_.shape, linear_ && !is_uniform(operand),
+                           widening(operand.dtype));
   }
-}
-
-TileKernel narrowing(Dtype dtype) {
-  if (!is_half(dtype)) return nullptr;
-  return tile_kernels().casts[static_cast<int>(Dtype::float32)][static_cast<int>(dtype)];
 }
 
 void Runner::make_stores() {

@@ -1,0 +1,92 @@
+#include "rill/cpu/lowered.h"
+
+#include <algorithm>
+
+namespace rill {
+
+namespace {
+
+class Lowering {
+ public:
+  explicit Lowering(const Program& program) : program_(program) {
+    size_t registers = program.inputs.size() + program.code.size();
+    out_.same_as.resize(registers);
+    for (size_t reg = 0; reg < registers; ++reg) out_.same_as[reg] = static_cast<uint16_t>(reg);
+  }
+
+  Lowered run() {
+    for (at_ = 0; at_ < program_.code.size(); ++at_) lower(program_.code[at_]);
+    return std::move(out_);
+  }
+
+ private:
+  void emit(TileKernel kernel, uint16_t result, std::initializer_list<uint16_t> operands) {
+    require<std::runtime_error>(kernel != nullptr, "[{}] has no CPU kernel for {}",
+                                info(program_.code[0].row).name, name_of(program_.code[0].in));
+    Operation operation{kernel,
+                        result,
+                        {0, 0, 0},
+                        static_cast<uint8_t>(operands.size()),
+                        static_cast<uint16_t>(at_)};
+    std::copy(operands.begin(), operands.end(), operation.operands);
+    out_.code.push_back(operation);
+  }
+
+  uint16_t source(uint16_t reg) const { return out_.same_as[reg]; }
+
+  void lower(const Instruction& in) {
+    const TileKernels& kernels = tile_kernels();
+    uint16_t result = program_.result_register(at_);
+    auto operand = [&](int k) { return source(in.operands[k]); };
+    if (in.row == Row::cast) return lower_cast(in, result);
+    if (in.row == Row::select) {
+      emit(kernels.select[size_of(held_as(in.in))], result, {operand(0), operand(1), operand(2)});
+      return;
+    }
+    TileKernel kernel = kernels.rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
+    if (in.operand_count == 1) emit(kernel, result, {operand(0)});
+    else emit(kernel, result, {operand(0), operand(1)});
+    if (is_half(in.out)) {
+      emit(kernels.round_to_half[static_cast<int>(in.out)], result, {result});
+    }
+  }
+
+  void lower_cast(const Instruction& instruction, uint16_t result) {
+    const TileKernels& kernels = tile_kernels();
+    uint16_t operand = source(instruction.operands[0]);
+    Dtype from = held_as(instruction.in);
+    Dtype to = held_as(instruction.out);
+    if (from == Dtype::float64 && is_half(instruction.out)) {
+      emit(kernels.narrow_to_odd, result, {operand});
+    } else if (from != to) {
+      emit(kernels.casts[static_cast<int>(from)][static_cast<int>(to)], result, {operand});
+    } else if (!is_half(instruction.out)) {
+      out_.same_as[result] = operand;  // a half is held as float32 already
+      return;
+    }
+    if (is_half(instruction.out)) {
+      bool in_place = from != to;
+      emit(kernels.round_to_half[static_cast<int>(instruction.out)], result,
+           {in_place ? result : operand});
+    }
+  }
+
+  const Program& program_;
+  Lowered out_;
+  size_t at_ = 0;
+};
+
+TileKernel cast(Dtype from, Dtype to) {
+  return tile_kernels().casts[static_cast<int>(from)][static_cast<int>(to)];
+}
+
+}  // namespace
+
+Lowered lowered(const Program& program) { return Lowering(program).run(); }
+
+TileKernel narrowing(Dtype dtype) {
+  return is_half(dtype) ? cast(Dtype::float32, dtype) : nullptr;
+}
+TileKernel widening(Dtype dtype) { return is_half(dtype) ? cast(dtype, Dtype::float32) : nullptr; }
+
+}  // namespace rill

@@ -1,0 +1,35 @@
+// A program as calls of tile kernels: what every way of running it has in common.
+#pragma once
+
+#include "rill/cpu/tile_kernels.h"
+#include "rill/runtime/program.h"
+
+namespace rill {
+
+/// How a dtype is held between instructions.
+constexpr Dtype held_as(Dtype dtype) { return is_half(dtype) ? Dtype::float32 : dtype; }
+
+/// A call of a kernel; operands are registers of the program.
+struct Operation {
+  TileKernel kernel;
+  uint16_t result;
+  uint16_t operands[3];
+  uint8_t operand_count;
+  uint16_t instruction;  // of the program, from which it comes
+};
+
+struct Lowered {
+  SmallVector<Operation, 8> code;
+  SmallVector<uint16_t, 8> same_as;  // by register: the register that holds its value
+};
+
+/// Halves are held as float32 and rounded after each instruction. Throws std::runtime_error where
+/// there is no kernel.
+Lowered lowered(const Program& program);
+
+/// float32 to the half `dtype`; null for other dtypes.
+TileKernel narrowing(Dtype dtype);
+/// The half `dtype` to float32; null for other dtypes.
+TileKernel widening(Dtype dtype);
+
+}  // namespace rill
