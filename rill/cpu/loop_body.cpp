@@ -18,9 +18,8 @@ LoopBody::LoopBody(const Captured& graph) : plan_(graph) {
   size_t total = 0;
   std::vector<size_t> offsets;
   auto has_place = [&](size_t value) {
-    bool argument = value < plan_.arguments;
-    return (argument || plan_.is_result[value]) &&
-           plan_.values[value].bytes() <= LoopPlan::largest_value;
+    bool own = value < plan_.arguments || plan_.is_result[value];
+    return own && plan_.values[value].bytes() <= LoopPlan::largest_value;
   };
   for (size_t v = 0; v < plan_.values.size(); ++v) {
     offsets.push_back(total);
@@ -53,6 +52,7 @@ void LoopBody::step() {
 }
 
 void LoopBody::unbind() {
+  if (!plan_.fits) return;
   for (size_t v = 0; v < plan_.values.size(); ++v) {
     bool own = v < plan_.arguments || plan_.is_result[v];
     Output& out = plan_.layout(static_cast<uint16_t>(v));

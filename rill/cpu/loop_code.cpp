@@ -27,7 +27,7 @@ void call_step(LoopCode& code, LoopCode::Call& call) {
   for (const auto& [output, place] : call.operands) output->data = code.where[place];
   for (auto& [output, block] : call.results) {
     if (step.program) output->buffer = nullptr;
-    else if (output->buffer.get() != block.get()) output->place(block);
+    else if (output->data != block->data()) output->place(block);
   }
   try {
     run_step(step.node().stream, step);
@@ -35,7 +35,7 @@ void call_step(LoopCode& code, LoopCode::Call& call) {
     std::rethrow_exception(with_name(std::current_exception(), step));
   }
   for (auto& [output, block] : call.results) {
-    if (output->buffer.get() == block.get() && output->row_major) continue;
+    if (output->data == block->data() && output->row_major) continue;
     copy_strided(size_of(output->dtype), output->data, output->shape, output->strides,
                  block->data());
     output->place(block);
