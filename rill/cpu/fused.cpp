@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "rill/cpu/chains.h"
 #include "rill/cpu/copy.h"
 #include "rill/cpu/lowered.h"
 #include "rill/cpu/reduce.h"
@@ -17,6 +18,7 @@ namespace {
 constexpr int64_t tile = 1024;         // elements: four KiB of float32
 constexpr int64_t tiles_per_job = 32;  // what a core takes at a time, at least
 constexpr uint16_t no_slot = 0xffff;
+constexpr int64_t worth_chains = 512;  // elements: below, finding them costs more
 
 struct Store {
   uint16_t reg;
@@ -58,10 +60,14 @@ class Runner {
   /// Everything but the pass over the elements.
   void prepare() {
     Lowered low = lowered(program_);
-    code_ = std::move(low.code);
-    same_as_ = std::move(low.same_as);
     place_results();
     make_operands();
+    if (element_count(program_.shape) >= worth_chains) {
+      auto is_scalar = [this](uint16_t reg) { return operands_[reg].is_scalar(); };
+      join_chains(program_, low, program_.outputs, is_scalar, links_);
+    }
+    code_ = std::move(low.code);
+    same_as_ = std::move(low.same_as);
     make_stores();
     assign_slots();
   }
@@ -84,6 +90,17 @@ class Runner {
 
   uint16_t operand_count() const { return static_cast<uint16_t>(operands_.size()); }
   uint16_t source(uint16_t reg) const { return same_as_[reg]; }
+  template <class F>
+  void for_operands(const Operation& op, F&& f) const {
+    if (!op.chain) {
+      std::for_each(op.operands, op.operands + op.operand_count, f);
+      return;
+    }
+    for (const ChainLink& link : std::span(links_).subspan(op.first_link, op.link_count)) {
+      f(link.a);
+      if (link.b != link.a) f(link.b);
+    }
+  }
   char* slot(char* scratch, uint16_t reg) const { return scratch + slot_[reg] * slot_bytes_; }
   /// The upper half of a slot is free while it holds float32: room for halves as they are stored.
   char* raw(char* scratch, uint16_t reg) const {
@@ -96,6 +113,7 @@ class Runner {
   bool linear_ = false;               // all operands that are no scalars lie like the results
   SmallVector<uint16_t, 8> same_as_;  // by register: the register that holds its value
   SmallVector<Operation, 8> code_;
+  std::vector<ChainLink> links_;
   SmallVector<TileOperand, 3> operands_;
   SmallVector<Store, 2> stores_;
   SmallVector<uint16_t, 8> slot_;  // by register
@@ -202,13 +220,19 @@ void Runner::make_stores() {
 void Runner::assign_slots() {
   size_t registers = same_as_.size();
   SmallVector<int, 16> last_use(registers, -1);
+  SmallVector<bool, 16> only_in_chains(registers, true);
   for (int i = 0; i < code_.ssize(); ++i) {
-    for (int k = 0; k < code_[i].operand_count; ++k) last_use[code_[i].operands[k]] = i;
+    for_operands(code_[i], [&](uint16_t reg) {
+      last_use[reg] = i;
+      if (!code_[i].chain) only_in_chains[reg] = false;
+    });
     last_use[code_[i].result] = std::max(last_use[code_[i].result], i);
   }
   const int never = code_.ssize();
   for (const Store& store : stores_) {
-    if (!store.direct) last_use[source(store.reg)] = never;
+    if (store.direct) continue;
+    last_use[source(store.reg)] = never;
+    only_in_chains[source(store.reg)] = false;
   }
   slot_.resize(registers, no_slot);
   int widest = 4;
@@ -220,7 +244,8 @@ void Runner::assign_slots() {
     free.pop_back();
   };
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
-    if (!operands_[reg].needs_slot()) continue;
+    bool number = operands_[reg].is_scalar() && only_in_chains[reg];
+    if (!operands_[reg].needs_slot() || number) continue;
     if (is_half(program_.inputs[reg])) widest = 8;  // room for the stored halves
     take(reg);
     last_use[reg] = never;
@@ -232,13 +257,11 @@ void Runner::assign_slots() {
     });
     // The result gets a slot before operands give theirs back: sizes may differ.
     if (slot_[result] == no_slot && !direct) take(result);
-    for (int k = 0; k < code_[i].operand_count; ++k) {
-      uint16_t reg = code_[i].operands[k];
-      bool repeated = k > 0 && std::find(code_[i].operands, code_[i].operands + k, reg) !=
-                                   code_[i].operands + k;
-      if (last_use[reg] == i && reg != result && slot_[reg] != no_slot && !repeated)
-        free.push_back(slot_[reg]);
-    }
+    for_operands(code_[i], [&](uint16_t reg) {
+      if (last_use[reg] != i || reg == result || slot_[reg] == no_slot) return;
+      free.push_back(slot_[reg]);
+      last_use[reg] = never;  // it may be read twice
+    });
   }
   slot_bytes_ = tile * widest + 64;  // off the 4 KiB grid, where loads wait for unrelated stores
 }
@@ -259,6 +282,7 @@ void Runner::store(const Store& out, char* to, const void* from, int64_t count) 
 void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* scratch,
                       char* made) const {
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
+    if (operands_[reg].is_scalar()) continue;
     char* own = operands_[reg].needs_slot() ? slot(scratch, reg) : nullptr;
     where[reg] = operands_[reg].fetch(
         begin, count, own, own ? own + tile * static_cast<int64_t>(sizeof(float)) : nullptr);
@@ -268,6 +292,11 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
     if (out.direct) where[out.reg] = place(out);
   }
   for (const Operation& op : code_) {
+    if (op.chain) {
+      op.chain(links_.data() + op.first_link, static_cast<int>(op.link_count),
+               const_cast<void*>(where[op.result]), where, count);
+      continue;
+    }
     op.kernel(const_cast<void*>(where[op.result]), where[op.operands[0]], where[op.operands[1]],
               where[op.operands[2]], count);
   }
@@ -291,7 +320,10 @@ void Runner::run_job(int64_t begin, int64_t end, char* made) const {
     if (slot_[reg] != no_slot) where[reg] = scratch + slot_[reg] * slot_bytes_;
   }
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
-    if (operands_[reg].is_scalar()) {
+    if (!operands_[reg].is_scalar()) continue;
+    if (slot_[reg] == no_slot) {
+      where[reg] = operands_[reg].data();
+    } else {
       operands_[reg].splat(slot(scratch, reg), raw(scratch, reg), std::min(tile, end - begin));
     }
   }
