@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import programs
 import train
 
 MILLION16 = 1 << 24
@@ -497,6 +498,30 @@ CASES = (
     Case("50 products of 4x4 with tanh, compiled", "overhead", normal((4, 4)),
          lambda w: small_products(np, w), mlx=lambda mx, f, *args: f(*args),
          jax=lambda jnp, w: small_products(jnp, w), setup={"mlx": compiled_products}),
+    Case("RNN of 512 steps, compiled", "loops", programs.rnn_inputs,
+         lambda *a: programs.rnn_unrolled(np, *a), mlx=apply, torch=programs.rnn_unrolled,
+         jax=programs.jax_rnn, setup={"mlx": programs.mlx_rnn_compiled}, tolerance=1e-3),
+    Case("the same by a scan", "loops", programs.rnn_inputs,
+         lambda *a: programs.rnn_unrolled(np, *a), rill=apply, torch=programs.rnn_unrolled,
+         jax=programs.jax_rnn, setup={"rill": programs.rill_rnn_scan}, tolerance=1e-3),
+    Case("its gradient", "loops", programs.rnn_inputs, programs.numpy_rnn_gradient, rill=apply,
+         torch=programs.torch_rnn_gradient, jax=programs.jax_rnn_gradient,
+         setup={"rill": programs.rill_rnn_gradient}, tolerance=1e-3),
+    Case("a recurrence over 10,000 numbers, a scan", "loops",
+         lambda rng: (np.float32(0).reshape(()), *normal((10_000,))(rng)),
+         programs.numpy_recurrence, rill=apply, jax=programs.jax_recurrence,
+         setup={"rill": programs.rill_recurrence}),
+    Case("10,000 steps over two numbers, a while loop", "loops",
+         lambda rng: (np.array(10_000, np.int32), np.array(7, np.float32)),
+         lambda limit, x: np.float32(2), rill=apply, jax=programs.jax_counting,
+         setup={"rill": programs.rill_counting}),
+    Case("vmap of 1,000 solves of 8x8", "library", programs.systems, np.linalg.solve, rill=apply,
+         torch=lambda torch, a, b: torch.linalg.solve(a, b), jax=programs.jax_systems,
+         numpy=lambda np, a, b: np.linalg.solve(a, b), setup={"rill": programs.rill_systems},
+         tolerance=1e-3),
+    Case("equation of state, 1M points, compiled", "elementwise", programs.ocean_inputs,
+         programs.numpy_density, mlx=apply, every=programs.density,
+         setup={"mlx": programs.mlx_density}),
 )
 # fmt: on
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "rill/cpu/chains.h"
 #include "rill/cpu/copy.h"
-#include "rill/cpu/joined.h"
 #include "rill/cpu/lowered.h"
 #include "rill/cpu/reduce.h"
 #include "rill/cpu/tile_operand.h"
@@ -18,10 +18,10 @@ namespace {
 constexpr int64_t longest_tile = 1024;  // elements: four KiB of float32
 constexpr int64_t shortest_tile = 256;
 constexpr int64_t tile_set_bytes = 24 << 10;  // what a tile touches: it fits the first cache
-constexpr int64_t elements_per_job = 32 * longest_tile;  // what a core takes at a time, at least
-constexpr int64_t worth_joining = 4096;                  // elements
-constexpr size_t worth_prefetching = 3;                  // calls
+constexpr int64_t tiles_per_job = 32;         // of the longest: what a core takes, at least
 constexpr uint16_t no_slot = 0xffff;
+constexpr int64_t worth_chains = 512;         // elements: below, finding them costs more
+constexpr size_t worth_prefetching = 3;       // instructions
 
 struct Store {
   uint16_t reg;
@@ -51,7 +51,7 @@ class Runner {
     if (size == 0) return place_results();
     prepare();
     int64_t tiles = (size + longest_tile - 1) / longest_tile;
-    parallel_for(size, long_grain(tiles, elements_per_job / longest_tile) * longest_tile,
+    parallel_for(size, long_grain(tiles, tiles_per_job) * longest_tile,
                  [this](int64_t begin, int64_t end) { run_job(begin, end, nullptr); });
   }
 
@@ -65,9 +65,11 @@ class Runner {
     Lowered low = lowered(program_);
     place_results();
     make_operands();
-    bool join = element_count(program_.shape) >= worth_joining;
-    code_ = join ? joined(low, program_, [&](uint16_t reg) { return is_one_value(reg); })
-                 : std::move(low.code);
+    if (element_count(program_.shape) >= worth_chains) {
+      auto is_scalar = [this](uint16_t reg) { return operands_[reg].is_scalar(); };
+      join_chains(program_, low, program_.outputs, is_scalar, links_);
+    }
+    code_ = std::move(low.code);
     same_as_ = std::move(low.same_as);
     make_stores();
     assign_slots();
@@ -92,11 +94,19 @@ class Runner {
   void prefetch(size_t array, int64_t begin, int64_t count) const;
   void store(const Store& out, char* to, const void* from, int64_t count) const;
 
-  bool is_one_value(uint16_t reg) const {
-    return reg < operand_count() && operands_[reg].is_scalar();
-  }
   uint16_t operand_count() const { return static_cast<uint16_t>(operands_.size()); }
   uint16_t source(uint16_t reg) const { return same_as_[reg]; }
+  template <class F>
+  void for_operands(const Operation& op, F&& f) const {
+    if (!op.chain) {
+      std::for_each(op.operands, op.operands + op.operand_count, f);
+      return;
+    }
+    for (const ChainLink& link : std::span(links_).subspan(op.first_link, op.link_count)) {
+      f(link.a);
+      if (link.b != link.a) f(link.b);
+    }
+  }
   char* slot(char* scratch, uint16_t reg) const { return scratch + slot_[reg] * slot_bytes_; }
   /// The upper half of a slot is free while it holds float32: room for halves as they are stored.
   char* raw(char* scratch, uint16_t reg) const {
@@ -109,12 +119,12 @@ class Runner {
   bool linear_ = false;               // all operands that are no scalars lie like the results
   SmallVector<uint16_t, 8> same_as_;  // by register: the register that holds its value
   SmallVector<Operation, 8> code_;
+  std::vector<ChainLink> links_;
   SmallVector<TileOperand, 3> operands_;
   SmallVector<Store, 2> stores_;
   SmallVector<uint16_t, 8> slot_;  // by register
-  SmallVector<bool, 8> spread_;  // by operand: a scalar that some kernel reads as a whole tile
   uint16_t slot_count_ = 0;
-  int slot_item_ = 4;  // bytes of the widest element held in a slot
+  int slot_item_ = 4;  // bytes of the widest element that is held in a slot
   int64_t slot_bytes_ = 0;
   int64_t tile_ = longest_tile;
 };
@@ -218,13 +228,19 @@ void Runner::make_stores() {
 void Runner::assign_slots() {
   size_t registers = same_as_.size();
   SmallVector<int, 16> last_use(registers, -1);
+  SmallVector<bool, 16> only_in_chains(registers, true);
   for (int i = 0; i < code_.ssize(); ++i) {
-    for (int k = 0; k < code_[i].operand_count; ++k) last_use[code_[i].operands[k]] = i;
+    for_operands(code_[i], [&](uint16_t reg) {
+      last_use[reg] = i;
+      if (!code_[i].chain) only_in_chains[reg] = false;
+    });
     last_use[code_[i].result] = std::max(last_use[code_[i].result], i);
   }
   const int never = code_.ssize();
   for (const Store& store : stores_) {
-    if (!store.direct) last_use[source(store.reg)] = never;
+    if (store.direct) continue;
+    last_use[source(store.reg)] = never;
+    only_in_chains[source(store.reg)] = false;
   }
   slot_.resize(registers, no_slot);
   SmallVector<uint16_t, 16> free;
@@ -235,7 +251,8 @@ void Runner::assign_slots() {
     free.pop_back();
   };
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
-    if (!operands_[reg].needs_slot()) continue;
+    bool number = operands_[reg].is_scalar() && only_in_chains[reg];
+    if (!operands_[reg].needs_slot() || number) continue;
     if (is_half(program_.inputs[reg])) slot_item_ = 8;  // room for the stored halves
     take(reg);
     last_use[reg] = never;
@@ -247,32 +264,19 @@ void Runner::assign_slots() {
     });
     // The result gets a slot before operands give theirs back: sizes may differ.
     if (slot_[result] == no_slot && !direct) take(result);
-    for (int k = 0; k < code_[i].operand_count; ++k) {
-      uint16_t reg = code_[i].operands[k];
-      bool repeated = k > 0 && std::find(code_[i].operands, code_[i].operands + k, reg) !=
-                                   code_[i].operands + k;
-      if (last_use[reg] == i && reg != result && slot_[reg] != no_slot && !repeated)
-        free.push_back(slot_[reg]);
-    }
+    for_operands(code_[i], [&](uint16_t reg) {
+      if (last_use[reg] != i || reg == result || slot_[reg] == no_slot) return;
+      free.push_back(slot_[reg]);
+      last_use[reg] = never;  // it may be read twice
+    });
   }
 }
 
-/// The more a tile touches, the shorter it is.
+/// The more an element touches, the shorter a tile is.
 void Runner::choose_tile() {
-  spread_.resize(operand_count(), false);
-  for (const Operation& op : code_) {
-    for (int k = 0; k < op.operand_count; ++k) {
-      uint16_t reg = op.operands[k];
-      if (is_one_value(reg) && (op.ones >> k & 1) == 0) spread_[reg] = true;
-    }
-  }
-  for (const Store& store : stores_) {
-    if (is_one_value(source(store.reg))) spread_[source(store.reg)] = true;
-  }
-  int64_t bytes = int64_t{slot_count_} * slot_item_;  // of an element, all that a tile touches
+  int64_t bytes = int64_t{slot_count_} * slot_item_;
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
-    if (is_one_value(reg) && !spread_[reg]) bytes -= slot_item_;
-    if (!is_one_value(reg)) bytes += size_of(program_.inputs[reg]);
+    if (!operands_[reg].is_scalar()) bytes += size_of(program_.inputs[reg]);
   }
   for (const Store& store : stores_) bytes += store.item;
   while (tile_ > shortest_tile && bytes * tile_ > tile_set_bytes) tile_ /= 2;
@@ -307,6 +311,7 @@ void Runner::prefetch(size_t array, int64_t begin, int64_t count) const {
 void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* scratch,
                       char* made) const {
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
+    if (operands_[reg].is_scalar()) continue;
     char* own = operands_[reg].needs_slot() ? slot(scratch, reg) : nullptr;
     where[reg] = operands_[reg].fetch(
         begin, count, own, own ? raw(scratch, reg) : nullptr);
@@ -315,11 +320,16 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
   for (const Store& out : stores_) {
     if (out.direct) where[out.reg] = place(out);
   }
-  const bool ahead = code_.size() >= worth_prefetching;
+  const bool ahead = program_.code.size() >= worth_prefetching;
   size_t next = 0;
   for (const Operation& op : code_) {
-    // One array of the next tile with each call: a short program leaves it to the processor.
-    if (ahead) prefetch(next++, begin + count, count);
+    // Some arrays of the next tile with each call; a short program leaves it to the processor.
+    for (int i = 0; ahead && i < 2; ++i) prefetch(next++, begin + count, count);
+    if (op.chain) {
+      op.chain(links_.data() + op.first_link, static_cast<int>(op.link_count),
+               const_cast<void*>(where[op.result]), where, count);
+      continue;
+    }
     op.kernel(const_cast<void*>(where[op.result]), where[op.operands[0]], where[op.operands[1]],
               where[op.operands[2]], count);
   }
@@ -343,9 +353,11 @@ void Runner::run_job(int64_t begin, int64_t end, char* made) const {
     if (slot_[reg] != no_slot) where[reg] = scratch + slot_[reg] * slot_bytes_;
   }
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
-    if (operands_[reg].is_scalar()) {
-      operands_[reg].splat(slot(scratch, reg), raw(scratch, reg),
-                           spread_[reg] ? std::min(tile_, end - begin) : 1);
+    if (!operands_[reg].is_scalar()) continue;
+    if (slot_[reg] == no_slot) {
+      where[reg] = operands_[reg].data();
+    } else {
+      operands_[reg].splat(slot(scratch, reg), raw(scratch, reg), std::min(tile_, end - begin));
     }
   }
   for (int64_t at = begin; at < end; at += tile_) {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "rill/base/dtype.h"
+#include "rill/memory/buffer.h"
 
 namespace rill {
 
@@ -40,6 +42,23 @@ struct GemmScale {
 /// (float64 and complex64 need it) cannot be loaded.
 void gemm(const GemmShape& shape, Matrix a, Matrix b, void* c, int64_t ldc,
           const GemmScale& scale = {});
+
+/// A right operand of many products, laid out for the kernels once.
+class PackedMatrix {
+ public:
+  /// None where gemm() would not multiply by it in one piece.
+  static std::optional<PackedMatrix> of(const GemmShape& shape, Matrix b);
+
+  /// Writes a @ b, row-major without gaps, to `c`: with the bits of gemm().
+  void multiply(Matrix a, void* c) const;
+
+ private:
+  PackedMatrix(const GemmShape& shape, Ref<Buffer> packed)
+      : shape_(shape), packed_(std::move(packed)) {}
+
+  GemmShape shape_;
+  Ref<Buffer> packed_;
+};
 
 /// Elements from one matrix of a batch to the next; 0 uses the same one for all.
 struct BatchStrides {

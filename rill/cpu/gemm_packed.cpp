@@ -42,6 +42,12 @@ void seed(const GemmCall& call, int64_t row, int64_t col, int64_t rows, int64_t 
   seed_tile<bfloat16>(call, row, col, rows, cols, tile, ldt);
 }
 
+/// How a result of `cols` columns is cut.
+TileGrid grid_of(const GemmShape& shape, int64_t cols, int64_t depth) {
+  Panels panels = gemm_kernel::panels();
+  return tile_grid({shape.dtype, shape.m, cols, depth}, 256, 512, panels.a, panels.b);
+}
+
 /// The columns [col, col + cols) of the result, and the part [depth, depth + length) of its sums.
 struct Band {
   int64_t col, cols;
@@ -80,8 +86,7 @@ class PackedProduct {
 
  private:
   TileGrid grid(int64_t cols, int64_t depth) const {
-    return tile_grid({call_.shape.dtype, call_.shape.m, cols, depth}, 256, 512, panels_.a,
-                     panels_.b);
+    return grid_of(call_.shape, cols, depth);
   }
 
   // Layout: block of depth, panel of columns, depth, column.
@@ -174,6 +179,26 @@ class PackedProduct {
 };
 
 }  // namespace
+
+std::optional<PackedMatrix> PackedMatrix::of(const GemmShape& shape, Matrix b) {
+  bool one_piece = shape.dtype == Dtype::float32 && shape.m > 1 && shape.n > 1 && shape.k > 0 &&
+                   shape.k <= deepest_block && grid_of(shape, shape.n, shape.k).count() == 1;
+  if (!one_piece) return std::nullopt;
+  int64_t width = gemm_kernel::panels().b;
+  Ref<Buffer> packed = Buffer::allocate(float_bytes(round_up(shape.n, width) * shape.k));
+  gemm_kernel::pack({b.data, shape.dtype, b.col_stride, b.row_stride}, shape.n, shape.k, width,
+                    static_cast<float*>(packed->data()));
+  return PackedMatrix(shape, std::move(packed));
+}
+
+void PackedMatrix::multiply(Matrix a, void* c) const {
+  const auto& [dtype, m, n, k] = shape_;
+  int64_t width = gemm_kernel::panels().a;
+  Scratch packed(float_bytes(round_up(m, width) * k));
+  gemm_kernel::pack({a.data, dtype, a.row_stride, a.col_stride}, m, k, width, packed.as<float>());
+  gemm_kernel::multiply({m, n, k, packed.as<float>(), static_cast<const float*>(packed_->data()),
+                         static_cast<float*>(c), n, 1.0f, false});
+}
 
 void gemm_packed(const GemmCall& call) {
   const auto& [m, n] = std::pair(call.shape.m, call.shape.n);

@@ -10,8 +10,10 @@ inline void set_cpu_kernel(const OpInfo& op, Kernel kernel) {
   op.kernels[static_cast<int>(DeviceType::cpu)] = kernel;
 }
 
-/// Row-major memory for an output.
-inline void allocate(Output& out) { out.place(Buffer::allocate(out.bytes())); }
+/// Row-major memory for an output. One that a loop has placed already stays where it is.
+inline void allocate(Output& out) {
+  if (!out.buffer) out.place(Buffer::allocate(out.bytes()));
+}
 
 /// Whether nobody but this launch can see the operand's block, so that it may be overwritten.
 inline bool is_last_use(const Launch& launch, size_t i) {

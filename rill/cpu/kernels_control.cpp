@@ -1,7 +1,11 @@
 // Kernels of control flow: they run captured graphs as often as values ask for.
 #include "rill/cpu/backend.h"
 #include "rill/cpu/kernels.h"
+#include "rill/cpu/loop_body.h"
+#include "rill/runtime/debug.h"
 #include "rill/runtime/interpreter.h"
+#include "rill/runtime/interrupt.h"
+#include "rill/runtime/trace.h"
 #include "rill/transforms/control.h"
 
 namespace rill {
@@ -35,7 +39,79 @@ void run_cond(const Launch& launch) {
   for (uint32_t i = 0; i < launch.node.output_count(); ++i) share(launch.out(i), results[i]);
 }
 
+/// A body for the time of a loop, if it runs in fixed memory; given back afterwards. Where every step
+/// is to be seen by itself, none does.
+class BorrowedLoop {
+ public:
+  explicit BorrowedLoop(const control::BodyRef& ref, size_t carry) : body_(*ref.body) {
+    if (fusion_is_off() || trace_enabled()) return;
+    {
+      std::lock_guard lock(body_.mutex);
+      if (!body_.idle_loops.empty()) {
+        loop_ = Ref<LoopBody>(static_cast<LoopBody*>(body_.idle_loops.back().get()));
+        body_.idle_loops.pop_back();
+      }
+    }
+    if (!loop_) loop_ = make_ref<LoopBody>(body_.graph);
+    fits_ = loop_->fits(carry);
+  }
+  ~BorrowedLoop() {
+    if (!loop_) return;
+    loop_->unbind();
+    std::lock_guard lock(body_.mutex);
+    body_.idle_loops.push_back(std::move(loop_));
+  }
+  BorrowedLoop(const BorrowedLoop&) = delete;
+  BorrowedLoop& operator=(const BorrowedLoop&) = delete;
+
+  explicit operator bool() const { return fits_; }
+  LoopBody* operator->() const { return loop_.get(); }
+
+ private:
+  const control::Body& body_;
+  Ref<LoopBody> loop_;
+  bool fits_ = false;
+};
+
+/// The carry of a loop that has ended becomes the first outputs.
+void keep_carry(const Launch& launch, const LoopBody& loop, size_t count) {
+  for (uint32_t i = 0; i < count; ++i) {
+    const Array& last = loop.carry(i);
+    Output& out = launch.out(i);
+    if (last.output().buffer.get() == launch.in(i).buffer.get()) {
+      share(out, last);
+    } else {
+      allocate(out);
+      copy_row_major(last.output(), out.data);
+    }
+  }
+}
+
+bool run_small_while(const Launch& launch) {
+  const auto& attrs = launch.attrs<control::WhileAttrs>();
+  auto count = static_cast<size_t>(attrs.state);
+  size_t tests = argument_count(attrs.condition) - count;
+  BorrowedLoop condition(attrs.condition, 0);
+  BorrowedLoop body(attrs.body, count);
+  if (!condition || !body) return false;
+  Arrays operands(launch.inputs.begin(), launch.inputs.begin() + static_cast<int64_t>(count));
+  append(operands, launch.inputs.subspan(count + tests));
+  body->bind({.arguments = operands, .carry = count});
+  Arrays asked;
+  for (size_t i = 0; i < count; ++i) asked.push_back(body->carry(i));
+  append(asked, launch.inputs.subspan(count, tests));
+  condition->bind({.arguments = asked, .watched = count});
+  LoopPulse pulse(64);
+  for (condition->step(); *condition->output(0) != 0; condition->step()) {
+    pulse.beat();
+    body->step();
+  }
+  keep_carry(launch, *body.operator->(), count);
+  return true;
+}
+
 void run_while(const Launch& launch) {
+  if (run_small_while(launch)) return;
   const auto& attrs = launch.attrs<control::WhileAttrs>();
   auto count = static_cast<size_t>(attrs.state);
   size_t tests = argument_count(attrs.condition) - count;
@@ -44,10 +120,12 @@ void run_while(const Launch& launch) {
   Arrays state(launch.inputs.begin(), launch.inputs.begin() + static_cast<int64_t>(count));
   BorrowedRunner condition(attrs.condition);
   BorrowedRunner body(attrs.body);
+  LoopPulse pulse(1);
   while (true) {
     Arrays asked = state;
     append(asked, test_outside);
     if (!truth(condition.run(asked)[0])) break;
+    pulse.beat();
     append(state, outside);
     state = body.run(state);
   }
@@ -68,7 +146,33 @@ void store_row(const Output& stack, int64_t i, const Output& value) {
   copy_strided(size, value.data, value.shape, value.strides, stack.data + i * value.size * size);
 }
 
+bool run_small_scan(const Launch& launch) {
+  const auto& attrs = launch.attrs<control::ScanAttrs>();
+  auto count = static_cast<size_t>(attrs.carry);
+  BorrowedLoop body(attrs.body, count);
+  if (!body || attrs.length == 0) return false;
+  std::vector<Output*> stacks;
+  for (auto k = static_cast<uint32_t>(count); k < launch.node.output_count(); ++k) {
+    allocate(launch.out(k));
+    stacks.push_back(&launch.out(k));
+  }
+  body->bind({.arguments = launch.inputs,
+              .carry = count,
+              .walked = static_cast<size_t>(attrs.walked),
+              .length = attrs.length,
+              .reverse = attrs.reverse,
+              .stacks = stacks});
+  LoopPulse pulse(64);
+  for (int64_t step = 0; step < attrs.length; ++step) {
+    pulse.beat();
+    body->step();
+  }
+  keep_carry(launch, *body.operator->(), count);
+  return true;
+}
+
 void run_scan(const Launch& launch) {
+  if (run_small_scan(launch)) return;
   const auto& attrs = launch.attrs<control::ScanAttrs>();
   auto count = static_cast<size_t>(attrs.carry);
   auto walked = static_cast<size_t>(attrs.walked);
@@ -78,7 +182,9 @@ void run_scan(const Launch& launch) {
   for (auto k = static_cast<uint32_t>(count); k < outputs; ++k) allocate(launch.out(k));
   Arrays carry(launch.inputs.begin(), launch.inputs.begin() + static_cast<int64_t>(count));
   BorrowedRunner body(attrs.body);
+  LoopPulse pulse(1);
   for (int64_t step = 0; step < attrs.length; ++step) {
+    pulse.beat();
     int64_t at = attrs.reverse ? attrs.length - 1 - step : step;
     for (const Array& array : arrays) carry.push_back(element(array, at));
     append(carry, outside);

@@ -1,6 +1,7 @@
 // A program as calls of tile kernels: what every way of running it has in common.
 #pragma once
 
+#include "rill/cpu/tile_chain.h"
 #include "rill/cpu/tile_kernels.h"
 #include "rill/runtime/program.h"
 
@@ -16,7 +17,10 @@ struct Operation {
   uint16_t operands[3];
   uint8_t operand_count;
   uint16_t instruction;  // of the program, from which it comes
-  uint8_t ones = 0;      // bit k: the kernel takes operand k as one value, from its first element
+  // Of a chain, which has links instead of operands (cpu/chains.h).
+  ChainKernel chain = nullptr;
+  uint32_t first_link = 0;
+  uint32_t link_count = 0;
 };
 
 struct Lowered {

@@ -6,7 +6,6 @@ const TileKernels& tile_kernels() {
   static const TileKernels* kernels = [] {
     auto* table = new TileKernels;
     add_float_kernels(*table);
-    add_arithmetic_kernels(*table);
     add_integer_kernels(*table);
     add_complex_kernels(*table);
     add_cast_kernels(*table);

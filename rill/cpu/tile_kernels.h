@@ -11,9 +11,6 @@ namespace rill {
 /// memory as an operand of the same element size; otherwise nothing overlaps.
 using TileKernel = void (*)(void* dst, const void* a, const void* b, const void* c, int64_t n);
 
-/// What a product goes into: a * b + c, a * b - c, c - a * b. Both operations round.
-enum class Product : uint8_t { plus, minus, from, count };
-
 /// The kernels of one processor generation. Half types have no arithmetic kernels: programs hold
 /// them as float32, widened at a load, rounded after each operation, narrowed at a store.
 struct TileKernels {
@@ -22,10 +19,6 @@ struct TileKernels {
   TileKernel select[9] = {};                        // by element size; a is the condition
   TileKernel round_to_half[dtype_count] = {};       // float32 to float32, by the half type
   TileKernel narrow_to_odd = nullptr;               // float64 to float32, rounded to odd
-  // Where bit k of the last index is set, operand k is one value for the whole tile. Null where
-  // there is no such kernel.
-  TileKernel with_scalars[row_count][dtype_count][4] = {};
-  TileKernel products[static_cast<int>(Product::count)][dtype_count][8] = {};
 };
 
 /// Those of this machine.
@@ -33,7 +26,6 @@ const TileKernels& tile_kernels();
 
 // One each source file (tile_*.simd.cpp).
 void add_float_kernels(TileKernels& kernels);
-void add_arithmetic_kernels(TileKernels& kernels);
 void add_integer_kernels(TileKernels& kernels);
 void add_complex_kernels(TileKernels& kernels);
 void add_cast_kernels(TileKernels& kernels);

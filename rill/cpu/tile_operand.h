@@ -16,6 +16,8 @@ class TileOperand {
 
   /// One value for all elements: the slot holds it `tile` times, from the start.
   bool is_scalar() const { return kind_ == Kind::scalar; }
+  /// Where the elements lie, as they are stored.
+  const void* data() const { return data_; }
   /// Whether tiles come straight from memory.
   bool needs_slot() const { return kind_ != Kind::linear || widen_ != nullptr; }
 

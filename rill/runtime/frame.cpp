@@ -11,17 +11,6 @@ namespace rill {
 
 namespace {
 
-/// A node that computes the same; its inputs are those of its step.
-Node* stored_copy(const Node& node) {
-  auto* copy = new Node(node.op, node.stream, {}, node.attrs);
-  std::vector<Output> outputs;
-  for (uint32_t i = 0; i < node.output_count(); ++i) {
-    outputs.emplace_back(node.output(i).dtype, node.output(i).shape);
-  }
-  copy->set_outputs(std::move(outputs));
-  return copy;
-}
-
 void hand_over(Output& from, Output& to) {
   to.strides = from.strides;
   to.row_major = from.row_major;
@@ -35,6 +24,16 @@ void hand_over(Output& from, Output& to) {
 }
 
 }  // namespace
+
+Array stored_copy(const Node& node) {
+  auto* copy = new Node(node.op, node.stream, {}, node.attrs);
+  std::vector<Output> outputs;
+  for (uint32_t i = 0; i < node.output_count(); ++i) {
+    outputs.emplace_back(node.output(i).dtype, node.output(i).shape);
+  }
+  copy->set_outputs(std::move(outputs));
+  return Array::adopt(copy);
+}
 
 void Frame::run_step(FrameStep& item, int64_t queued) {
   Step& step = item.step;
@@ -144,9 +143,9 @@ void FrameBuilder::take_steps(uint32_t task) {
     layout.cost += steps[s].cost;
     for (uint32_t r = 0; r < steps[s].results.size(); ++r) {
       const Node& traced = steps[s].results[r].node();
-      Node* copy = stored_copy(traced);
-      places_.emplace(&traced, {task, s, r, copy});
-      steps[s].results[r] = Array::adopt(copy);
+      Array copy = stored_copy(traced);
+      places_.emplace(&traced, {task, s, r, &copy.node()});
+      steps[s].results[r] = std::move(copy);
     }
     frame.steps_.push_back({std::move(steps[s]), {}, {}});
   }

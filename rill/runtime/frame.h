@@ -11,6 +11,9 @@
 
 namespace rill {
 
+/// A node that computes the same, for steps that are kept; its inputs are those of its step.
+Array stored_copy(const Node& node);
+
 /// Where an array of a compiled graph comes from.
 struct Source {
   enum class Kind : uint8_t { argument, constant, segment };

@@ -18,7 +18,7 @@ constexpr uint32_t many_groups = no_group - 1;
 constexpr uint32_t none = no_group;
 // Programs stay small enough that their tiles fit the first-level cache.
 constexpr uint32_t most_instructions = 128;
-constexpr uint32_t most_inputs = 24;
+constexpr uint32_t most_inputs = 24;  // that are more than one number
 
 /// Whether a node may end a program that computes its operand. (Complex numbers are reduced as
 /// pairs, from memory.)
@@ -58,6 +58,8 @@ struct Walk {
   void visit(Node* node);
   void push(Node* node);
   bool joins(uint32_t position, uint32_t into) const;
+  uint32_t new_inputs(const Node& node, uint32_t into) const;
+  bool is_known_input(const Node& input, uint32_t into) const;
 };
 
 uint64_t next_walk = 0;  // guarded by the scheduling lock
@@ -109,13 +111,26 @@ void Walk::collect(const Arrays& outputs, bool placeholders_are_inputs) {
   }
 }
 
+bool Walk::is_known_input(const Node& input, uint32_t into) const {
+  if (input.visit == next_walk) return consumer[input.position] == into;
+  return input.visit == ~next_walk && input.position == into;
+}
+
+/// How many operands of a node are no single numbers and, as far as is known, not read by a group.
+uint32_t Walk::new_inputs(const Node& node, uint32_t into) const {
+  return static_cast<uint32_t>(
+      std::count_if(node.inputs.begin(), node.inputs.end(), [&](const Array& input) {
+        return input.size() > 1 && !is_known_input(input.node(), into);
+      }));
+}
+
 bool Walk::joins(uint32_t position, uint32_t into) const {
   const Node& node = *order[position];
   if (!node.op.is_elementwise() || into >= many_groups || fusion_is_off()) return false;
   const Node& last = *order[into];
   return node.stream == last.stream && node.output(0).shape == shape_of_group(last) &&
          group_size[into] < most_instructions &&
-         group_inputs[into] + node.inputs.size() <= most_inputs;
+         group_inputs[into] + new_inputs(node, into) <= most_inputs;
 }
 
 /// A node joins the group of its consumers if that is one group: then no path leaves the group
@@ -134,10 +149,10 @@ void Walk::fuse() {
       group[i] = into;
       next[i] = next[into];
       next[into] = i;
-      group_inputs[into] += static_cast<uint32_t>(node.inputs.size()) - 1;
+      group_inputs[into] += new_inputs(node, into) - (node.output(0).size > 1 ? 1 : 0);
     } else {
       group[i] = i;
-      group_inputs[i] = static_cast<uint32_t>(node.inputs.size());
+      group_inputs[i] = new_inputs(node, i);
     }
     uint32_t own = group[i];
     group_size[own] += 1;
@@ -145,7 +160,11 @@ void Walk::fuse() {
     uint32_t seen_by = fusable ? own : many_groups;
     for (const Array& input : node.inputs) {
       Node& producer = input.node();
-      if (producer.visit != next_walk) continue;
+      if (producer.visit != next_walk) {
+        producer.visit = ~next_walk;  // read by this group, as far as this walk knows
+        producer.position = own;
+        continue;
+      }
       uint32_t& readers = consumer[producer.position];
       if (readers == no_group) readers = seen_by;
       else if (readers != seen_by) readers = many_groups;

@@ -12,6 +12,7 @@
 
 #include "rill/base/require.h"
 #include "rill/runtime/futex.h"
+#include "rill/runtime/interrupt.h"
 #include "rill/runtime/task_runner.h"
 
 namespace rill::detail {
@@ -73,6 +74,7 @@ Pool& Pool::make() {
   auto* pool = new Pool(width_wanted());
   pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   std::atexit([] {
+    cancel_loops();  // nobody will see what they compute, and some have no end
     if (tasks_on_this_thread == 0) get().drain(true);
   });
   instance_.store(pool, std::memory_order_release);

@@ -7,6 +7,7 @@
 #include "rill/base/require.h"
 #include "rill/runtime/chaos.h"
 #include "rill/runtime/futex.h"
+#include "rill/runtime/interrupt.h"
 #include "rill/runtime/pool.h"
 #include "rill/runtime/task_runner.h"
 
@@ -364,6 +365,7 @@ void submit(Ref<Task> task, LocalQueue* local) {
 
 void wait_for(std::span<Task* const> targets, LocalQueue& local, FunctionRef<void()> interrupt) {
   detail::InterruptTimer timer(interrupt);
+  detail::InterruptibleScope loops(interrupt);  // that this thread runs itself
   for (Task* target : targets) {
     while (!target->done()) {
       Task* task = TaskRunner::take(local);
@@ -373,6 +375,10 @@ void wait_for(std::span<Task* const> targets, LocalQueue& local, FunctionRef<voi
       }
       uint64_t cost = task->cost;
       TaskRunner::add_first(local, TaskRunner::run(task));
+      if (loops.was_interrupted()) [[unlikely]] {
+        local.hand_over();
+        loops.rethrow();
+      }
       if (timer.due_after(cost)) {
         local.hand_over();
         timer.call();

@@ -19,9 +19,11 @@ class Body final : public RefCounted {
   explicit Body(Captured captured) : graph(std::move(captured)) {}
 
   const Captured graph;
-  // What the runtime made to run the graph, and does not use at the moment (runtime/interpreter.h).
+  // What was made to run the graph, and is not used at the moment: by the runtime for any graph
+  // (runtime/interpreter.h), by a backend for loops.
   mutable std::mutex mutex;
   mutable std::vector<Ref<RefCounted>> idle;
+  mutable std::vector<Ref<RefCounted>> idle_loops;
 };
 
 /// Equal when they are the same object.
