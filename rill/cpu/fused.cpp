@@ -20,8 +20,8 @@ constexpr int64_t shortest_tile = 256;
 constexpr int64_t tile_set_bytes = 24 << 10;  // what a tile touches: it fits the first cache
 constexpr int64_t tiles_per_job = 32;         // of the longest: what a core takes, at least
 constexpr uint16_t no_slot = 0xffff;
-constexpr int64_t worth_chains = 512;         // elements: below, finding them costs more
-constexpr size_t worth_prefetching = 3;       // instructions
+constexpr int64_t worth_chains = 512;    // elements: below, finding them costs more
+constexpr size_t worth_prefetching = 3;  // instructions
 
 struct Store {
   uint16_t reg;
@@ -313,8 +313,7 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
     if (operands_[reg].is_scalar()) continue;
     char* own = operands_[reg].needs_slot() ? slot(scratch, reg) : nullptr;
-    where[reg] = operands_[reg].fetch(
-        begin, count, own, own ? raw(scratch, reg) : nullptr);
+    where[reg] = operands_[reg].fetch(begin, count, own, own ? raw(scratch, reg) : nullptr);
   }
   auto place = [&](const Store& out) { return (out.made ? made : out.data) + begin * out.item; };
   for (const Store& out : stores_) {

@@ -145,8 +145,7 @@ void LoopBinder::reduce_into(uint16_t from, ReduceAttrs attrs, Dtype in, const S
                              const Strides& strides, uint16_t to, Ops& ops) {
   LoopOp op = operation(LoopOpKind::reduce, to, {from});
   op.detail = static_cast<uint16_t>(code_.reductions.size());
-  code_.reductions.push_back(
-      {attrs.kind, in, shape, strides, attrs.axes, plan_.layout(to).dtype});
+  code_.reductions.push_back({attrs.kind, in, shape, strides, attrs.axes, plan_.layout(to).dtype});
   ops.push_back(op);
 }
 
@@ -242,8 +241,8 @@ void LoopBinder::add_program(const Item& item, Ops& ops) {
     LoopOp op = kernel_call(call.kernel, n, places[call.result], {});
     op.operand_count = call.operand_count;
     for (int k = 0; k < call.operand_count; ++k) op.operands[k] = places[call.operands[k]];
-    bool plain = call.kernel == tile_kernels().rows[static_cast<int>(in.row)]
-                                                   [static_cast<int>(held_as(in.in))];
+    bool plain = call.kernel ==
+                 tile_kernels().rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
     if (n == 1 && in.row < Row::cast && plain) op.kind = scalar_kind(in.row, held_as(in.in));
     ops.push_back(op);
     for (int k = 0; k < call.operand_count; ++k) {

@@ -67,8 +67,9 @@ struct OpInfo {
   VjpRule vjp = nullptr;
   JvpRule jvp = nullptr;
   VmapRule vmap = nullptr;
-  Row row = no_row;      // elementwise operations are fused by their row
-  bool is_view = false;  // shares the block of its input: costs nothing
+  Row row = no_row;       // elementwise operations are fused by their row
+  bool is_view = false;   // shares the block of its input: costs nothing
+  bool one_core = false;  // however large, one application keeps to one core (batches may not)
   /// Rough nanoseconds on one core; without it, by the bytes that are touched.
   double (*cost)(const Node& node) = nullptr;
   /// The kernel of each backend, by DeviceType; set when the backend starts.

@@ -258,22 +258,29 @@ const OpInfo cholesky_op{.name = "linalg.cholesky",
                          .jvp = cholesky_jvp,
                          .vmap = leading_vmap,
                          .cost = cubic_cost<1>};
-const OpInfo qr_op{
-    .name = "linalg.qr", .vjp = qr_vjp, .jvp = qr_jvp, .vmap = leading_vmap, .cost = cubic_cost<4>};
+const OpInfo qr_op{.name = "linalg.qr",
+                   .vjp = qr_vjp,
+                   .jvp = qr_jvp,
+                   .vmap = leading_vmap,
+                   .one_core = true,
+                   .cost = cubic_cost<4>};
 const OpInfo svd_op{.name = "linalg.svd",
                     .vjp = svd_vjp,
                     .jvp = svd_jvp,
                     .vmap = leading_vmap,
+                    .one_core = true,
                     .cost = cubic_cost<20>};
 const OpInfo eigh_op{.name = "linalg.eigh",
                      .vjp = eigh_vjp,
                      .jvp = eigh_jvp,
                      .vmap = leading_vmap,
+                     .one_core = true,
                      .cost = cubic_cost<9>};
 const OpInfo eig_op{.name = "linalg.eig",
                     .vjp = eig_vjp,
                     .jvp = eig_jvp,
                     .vmap = leading_vmap,
+                    .one_core = true,
                     .cost = cubic_cost<25>};
 
 namespace linalg {

@@ -90,6 +90,7 @@ const OpInfo lu_factor_op{.name = "linalg.lu_factor",
                           .vjp = lu_factor_vjp,
                           .jvp = lu_factor_jvp,
                           .vmap = leading_vmap,
+                          .one_core = true,
                           .cost = cubic_cost<1>};
 
 namespace linalg {

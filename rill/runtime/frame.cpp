@@ -1,10 +1,12 @@
 #include "rill/runtime/frame.h"
 
+#include <algorithm>
 #include <cstring>
 #include <unordered_map>
 
 #include "rill/graph/node_map.h"
 #include "rill/runtime/backend.h"
+#include "rill/runtime/parallel.h"
 #include "rill/runtime/trace.h"
 
 namespace rill {
@@ -23,6 +25,13 @@ void hand_over(Output& from, Output& to) {
   }
 }
 
+/// The part of a step's work that keeps to one core. Large steps divide themselves over the pool.
+double one_core_cost(const Step& step) {
+  constexpr double divided_from = 100e3;  // nanoseconds
+  bool keeps_to_one = !step.program && step.node().op.one_core;
+  return keeps_to_one || step.cost < divided_from ? step.cost : 0;
+}
+
 }  // namespace
 
 Array stored_copy(const Node& node) {
@@ -35,7 +44,7 @@ Array stored_copy(const Node& node) {
   return Array::adopt(copy);
 }
 
-void Frame::run_step(FrameStep& item, int64_t queued) {
+void Frame::run_step(FrameStep& item, int64_t queued, int branch) {
   Step& step = item.step;
   for (const Operand& operand : item.operands) {
     Array& input = step.inputs[operand.position];
@@ -44,7 +53,7 @@ void Frame::run_step(FrameStep& item, int64_t queued) {
   }
   Stream stream = step.node().stream;
   {
-    TraceSpan span(stream, step, queued);
+    TraceSpan span(stream, step, queued, branch);
     try {
       rill::run_step(stream, step);
     } catch (...) {
@@ -58,10 +67,24 @@ void Frame::run_step(FrameStep& item, int64_t queued) {
   for (Output* result : item.released) result->buffer = nullptr;
 }
 
+void Frame::run_stage(const FrameStage& stage, int64_t queued) {
+  auto run_branch = [&](size_t branch) {
+    for (uint32_t s : stage.branches[branch]) run_step(steps_[s], queued, static_cast<int>(branch));
+  };
+  parallel_for(static_cast<int64_t>(stage.branches.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) run_branch(static_cast<size_t>(i));
+  });
+  for (Output* result : stage.released) result->buffer = nullptr;
+  for (Array* home : stage.done_with) *home = Array();
+}
+
 void Frame::run(std::span<Array> inputs, Node& node) {
   int64_t queued = trace_enabled() ? trace_clock() : 0;
   for (size_t i = 0; i < inputs.size(); ++i) given_[i] = std::move(inputs[i]);
-  for (FrameStep& item : steps_) run_step(item, queued);
+  if (stages_.empty()) {
+    for (FrameStep& item : steps_) run_step(item, queued);
+  }
+  for (const FrameStage& stage : stages_) run_stage(stage, queued);
   for (Array& array : given_) array = Array();
   for (uint32_t i = 0; i < exported_.size(); ++i) {
     Array& array = *exported_[i];
@@ -90,6 +113,7 @@ class FrameBuilder {
     for (uint32_t t = 0; t < plan_.tasks.size(); ++t) {
       give_homes(t);
       find_last_uses(t);
+      find_stages(t);
     }
     return std::move(instance_);
   }
@@ -120,6 +144,8 @@ class FrameBuilder {
   void find_operands(uint32_t task);
   void give_homes(uint32_t task);
   void find_last_uses(uint32_t task);
+  void find_stages(uint32_t task);
+  std::vector<Stage> stages_of_task(uint32_t task) const;
   Source source_of(const Array& array, uint32_t position);
   uint32_t export_of(const Array& array, uint32_t task);
   uint32_t given_slot(uint32_t task, const Source& source);
@@ -252,6 +278,60 @@ void FrameBuilder::find_last_uses(uint32_t task) {
         if (!kept[&out]) item.released.push_back(&out);
       }
     }
+  }
+}
+
+std::vector<Stage> FrameBuilder::stages_of_task(uint32_t task) const {
+  const Frame& frame = *instance_.frames[task];
+  std::unordered_map<const Node*, uint32_t> step_of;
+  std::vector<BranchStep> steps;
+  for (uint32_t s = 0; s < frame.steps_.size(); ++s) {
+    const Frame::FrameStep& item = frame.steps_[s];
+    BranchStep step{one_core_cost(item.step), {}};
+    for (const Frame::Operand& operand : item.operands) {
+      if (!operand.goes_home) continue;
+      uint32_t before = step_of.at(&operand.home->node());
+      if (std::find(step.after.begin(), step.after.end(), before) == step.after.end()) {
+        step.after.push_back(before);
+      }
+    }
+    for (const Array& result : item.step.results) step_of.emplace(&result.node(), s);
+    steps.push_back(std::move(step));
+  }
+  return stages_of(steps, parallel_width());
+}
+
+/// A value that several branches of a stage read is the last use of none: it is let go of when all
+/// have run.
+void FrameBuilder::find_stages(uint32_t task) {
+  Frame& frame = *instance_.frames[task];
+  for (Stage& stage : stages_of_task(task)) {
+    Frame::FrameStage& made = frame.stages_.emplace_back();
+    made.branches = std::move(stage.branches);
+    if (made.branches.size() == 1) continue;
+    std::unordered_map<const Array*, size_t> reader;  // by home: the one branch, or `several`
+    const size_t several = made.branches.size();
+    auto for_operands = [&](auto&& visit) {
+      for (size_t b = 0; b < made.branches.size(); ++b) {
+        for (uint32_t s : made.branches[b]) {
+          for (Frame::Operand& operand : frame.steps_[s].operands) {
+            visit(frame.steps_[s], operand, b);
+          }
+        }
+      }
+    };
+    for_operands([&](Frame::FrameStep&, Frame::Operand& operand, size_t branch) {
+      auto [place, fresh] = reader.emplace(operand.home, branch);
+      if (!fresh && place->second != branch) place->second = several;
+    });
+    for_operands([&](Frame::FrameStep& item, Frame::Operand& operand, size_t) {
+      if (!operand.last || reader[operand.home] != several) return;
+      operand.last = false;
+      if (!operand.goes_home) return made.done_with.push_back(operand.home);
+      Output* read = &operand.home->node().output(operand.home->index());
+      std::erase(item.released, read);
+      made.released.push_back(read);
+    });
   }
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "rill/runtime/branches.h"
 #include "rill/runtime/plan.h"
 #include "rill/transforms/captured.h"
 
@@ -23,7 +24,8 @@ struct Source {
   bool operator==(const Source&) const = default;
 };
 
-/// Used by one thread at a time. Between runs it holds nodes but no memory of results.
+/// Used by one thread at a time, and by those of the pool that help it. Between runs it holds nodes
+/// but no memory of results.
 class Frame {
  public:
   /// Runs the steps. `inputs` are the arrays of the segment's sources: they are moved out, so that
@@ -48,11 +50,20 @@ class Frame {
     std::vector<Output*> released;  // results that nobody reads any more after this step
   };
 
-  void run_step(FrameStep& item, int64_t queued);
+  /// Branches of steps that run side by side. What several of them read is let go of afterwards.
+  struct FrameStage {
+    std::vector<std::vector<uint32_t>> branches;
+    std::vector<Output*> released;
+    std::vector<Array*> done_with;
+  };
+
+  void run_step(FrameStep& item, int64_t queued, int branch = 0);
+  void run_stage(const FrameStage& stage, int64_t queued);
 
   std::vector<Array> given_;
   std::deque<Array> more_;  // handles to second and further outputs of a node
   std::vector<FrameStep> steps_;
+  std::vector<FrameStage> stages_;  // empty: the steps run one after the other
   std::vector<Array*> exported_;
 };
 

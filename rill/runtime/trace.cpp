@@ -27,6 +27,8 @@ Recorder& recorder() {
   return *instance;
 }
 
+constexpr int most_streams = 1 << 20;  // tracks of branches are numbered beyond
+
 int thread_number() {
   static std::atomic<int> next{0};
   thread_local int number = next.fetch_add(1);
@@ -65,10 +67,11 @@ std::string stream_name(Stream stream) {
   return found == recorder().names.end() ? fmt::format("stream {}", stream.index) : found->second;
 }
 
-void TraceSpan::begin(Stream stream, const Step& step, int64_t queued) {
+void TraceSpan::begin(Stream stream, const Step& step, int64_t queued, int branch) {
   record_ = std::make_unique<TraceRecord>();
   record_->name = step.name();
   record_->stream = stream;
+  record_->branch = branch;
   record_->begin = trace_clock();
   record_->queued = queued == 0 ? record_->begin : queued;
   record_->thread = thread_number();
@@ -84,17 +87,22 @@ void TraceSpan::end() {
 std::string chrome_trace(const std::vector<TraceRecord>& records) {
   using nlohmann::json;
   json events = json::array();
-  std::map<int, Stream> streams;
+  std::map<int, std::string> tracks;  // by number: the name
   int64_t origin = records.empty() ? 0 : records.front().begin;
   for (const TraceRecord& record : records) origin = std::min(origin, record.queued);
   auto microseconds = [&](int64_t time) { return static_cast<double>(time - origin) / 1000; };
   for (const TraceRecord& record : records) {
-    streams.emplace(record.stream.index, record.stream);
+    int track = record.stream.index + record.branch * most_streams;
+    std::string& name = tracks[track];
+    if (name.empty()) {
+      name = stream_name(record.stream);
+      if (record.branch > 0) name += fmt::format(", branch {}", record.branch);
+    }
     events.push_back({{"ph", "X"},
                       {"name", record.name},
                       {"cat", "step"},
                       {"pid", 1},
-                      {"tid", record.stream.index},
+                      {"tid", track},
                       {"ts", microseconds(record.begin)},
                       {"dur", static_cast<double>(record.end - record.begin) / 1000},
                       {"args",
@@ -106,12 +114,12 @@ std::string chrome_trace(const std::vector<TraceRecord>& records) {
                       {"ts", microseconds(record.end)},
                       {"args", {{"bytes", record.active_bytes}}}});
   }
-  for (const auto& [index, stream] : streams) {
+  for (const auto& [track, name] : tracks) {
     events.push_back({{"ph", "M"},
                       {"name", "thread_name"},
                       {"pid", 1},
-                      {"tid", index},
-                      {"args", {{"name", stream_name(stream)}}}});
+                      {"tid", track},
+                      {"args", {{"name", name}}}});
   }
   events.push_back(
       {{"ph", "M"}, {"name", "process_name"}, {"pid", 1}, {"args", {{"name", "rill"}}}});

@@ -17,6 +17,7 @@ struct TraceRecord {
   int64_t queued = 0;
   int64_t begin = 0;
   int64_t end = 0;
+  int branch = 0;           // of a compiled function whose branches run side by side
   int thread = 0;           // small number of the thread that ran it
   size_t active_bytes = 0;  // allocated when it ended
 };
@@ -38,15 +39,15 @@ void set_stream_name(Stream stream, std::string name);
 std::string stream_name(Stream stream);
 
 /// The records as JSON in the Trace Event Format, which Perfetto and chrome://tracing open: a track
-/// a stream, a counter of the memory in use.
+/// a stream (and one for each branch that runs beside it), a counter of the memory in use.
 std::string chrome_trace(const std::vector<TraceRecord>& records);
 
 /// Records the step during which it lives, if recording is on.
 class TraceSpan {
  public:
-  TraceSpan(Stream stream, const Step& step, int64_t queued) {
+  TraceSpan(Stream stream, const Step& step, int64_t queued, int branch = 0) {
     if (trace_enabled()) [[unlikely]]
-      begin(stream, step, queued);
+      begin(stream, step, queued, branch);
   }
   ~TraceSpan() {
     if (record_) [[unlikely]]
@@ -56,7 +57,7 @@ class TraceSpan {
   TraceSpan& operator=(const TraceSpan&) = delete;
 
  private:
-  void begin(Stream stream, const Step& step, int64_t queued);
+  void begin(Stream stream, const Step& step, int64_t queued, int branch);
   void end();
   std::unique_ptr<TraceRecord> record_;
 };

@@ -284,6 +284,7 @@ const OpInfo cond_op{
     .vjp = cond_vjp,
     .jvp = cond_jvp,
     .vmap = cond_vmap,
+    .one_core = true,
     .cost = [](const Node& node) { return graph_cost(node.attrs.as<CondAttrs>().yes); },
 };
 const OpInfo while_op{
@@ -291,6 +292,7 @@ const OpInfo while_op{
     .vjp = while_vjp,
     .jvp = while_jvp,
     .vmap = while_vmap,
+    .one_core = true,
     .cost = [](const Node& node) { return 10 * graph_cost(node.attrs.as<WhileAttrs>().body); },
 };
 const OpInfo scan_op{
@@ -298,6 +300,7 @@ const OpInfo scan_op{
     .vjp = scan_vjp,
     .jvp = scan_jvp,
     .vmap = scan_vmap,
+    .one_core = true,
     .cost =
         [](const Node& node) {
           const auto& attrs = node.attrs.as<ScanAttrs>();
