@@ -27,9 +27,11 @@ void hand_over(Output& from, Output& to) {
 
 /// The part of a step's work that keeps to one core. Large steps divide themselves over the pool.
 double one_core_cost(const Step& step) {
-  constexpr double divided_from = 100e3;  // nanoseconds
-  bool keeps_to_one = !step.program && step.node().op.one_core;
-  return keeps_to_one || step.cost < divided_from ? step.cost : 0;
+  constexpr double divided_cost = 100e3;  // nanoseconds
+  constexpr int64_t divided_size = 32 << 10;
+  bool keeps_to_one = step.program ? element_count(step.program->shape) <= divided_size
+                                   : step.node().op.one_core || step.cost < divided_cost;
+  return keeps_to_one ? step.cost : 0;
 }
 
 }  // namespace
