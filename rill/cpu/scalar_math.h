@@ -155,48 +155,23 @@ T invert(T x) {
   else return static_cast<T>(~x);
 }
 
-/// a / b where that is defined. Up to 32 bits it is computed in floats, which have vectors: their
-/// quotient is off by less than 1 / b, the least distance from below to the next integer.
 template <Integer T>
 T truncated_divide(T a, T b) {
-  if constexpr (sizeof(T) == 8 || std::is_same_v<T, bool>) {
-    if (b == 0) return 0;
-    if constexpr (std::is_signed_v<T>) {
-      if (b == -1) return static_cast<T>(-a);  // the quotient of the least number would trap
-    }
-    return static_cast<T>(a / b);
-  } else {
-    using F = std::conditional_t<(sizeof(T) < 4), float, double>;
-    using I = std::conditional_t<(sizeof(T) < 4), int32_t, T>;
-    bool negates = std::is_signed_v<T> && b == static_cast<T>(-1);
-    F divisor = static_cast<F>(b == 0 || negates ? T(1) : b);
-    T quotient = static_cast<T>(static_cast<I>(static_cast<F>(a) / divisor));
-    return b == 0 ? T(0) : negates ? static_cast<T>(-a) : quotient;
+  if (b == 0) return 0;
+  if constexpr (std::is_signed_v<T>) {
+    if (b == -1) return static_cast<T>(-a);  // the quotient of the least number would trap
   }
+  return static_cast<T>(a / b);
 }
-/// a - b * floor(a / b): the sign is that of b.
 template <Integer T>
 T remainder(T a, T b) {
-  if constexpr (std::is_same_v<T, bool>) {
-    return false;
-  } else if constexpr (sizeof(T) == 8) {
-    if (b == 0) return 0;
-    if constexpr (std::is_signed_v<T>) {
-      if (b == -1) return 0;
-      T rest = static_cast<T>(a % b);
-      return static_cast<T>(rest != 0 && ((rest < 0) != (b < 0)) ? rest + b : rest);
-    } else {
-      return static_cast<T>(a % b);
-    }
+  if (b == 0) return 0;
+  if constexpr (std::is_signed_v<T>) {
+    if (b == -1) return 0;
+    T rest = static_cast<T>(a % b);
+    return static_cast<T>(rest != 0 && ((rest < 0) != (b < 0)) ? rest + b : rest);
   } else {
-    using U = std::conditional_t<(sizeof(T) < 4), uint32_t, std::make_unsigned_t<T>>;
-    T quotient = truncated_divide(a, b);
-    T rest = static_cast<T>(static_cast<U>(a) - static_cast<U>(quotient) * static_cast<U>(b));
-    if constexpr (std::is_signed_v<T>) {
-      bool turns = rest != 0 && ((rest < 0) != (b < 0));
-      rest = static_cast<T>(static_cast<U>(rest) + (turns ? static_cast<U>(b) : U(0)));
-    }
-    return b == 0 ? T(0) : rest;
+    return static_cast<T>(a % b);
   }
 }
 template <Integer T>
