@@ -89,7 +89,7 @@ def seconds(call, count: int) -> float:
 
 def measure(row, rounds: int) -> dict:
     """One row: the medians in milliseconds, or the reason that there are none."""
-    arguments = [operand.made() for operand in row.operands]
+    arguments = [operand.made().copy() for operand in row.operands]  # equal ones, too, lie apart
     inputs = [evaluated(operand.viewed(mx.array(a))) for operand, a in zip(row.operands, arguments)]
     arguments = [operand.viewed(a) for operand, a in zip(row.operands, arguments)]
     rill = lambda: evaluated(row.rill(mx, *inputs))

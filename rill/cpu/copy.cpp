@@ -144,8 +144,9 @@ void fill_runs(const Plane& plane, int item, bool stream) {
 template <class T>
 void copy_items(const Plane& plane, bool crossed) {
   constexpr int64_t side = 32;
-  const Dim& row = plane.row;
-  const Dim& column = plane.column;
+  const bool narrow = plane.column.count < 8 && plane.row.count > plane.column.count;
+  const Dim& row = narrow ? plane.column : plane.row;  // the inner loop is the longer one
+  const Dim& column = narrow ? plane.row : plane.column;
   const int64_t height = crossed ? side : 1;  // blocks only where the source runs down the rows
   const int64_t width = crossed ? side : column.count;
   for (int64_t i0 = 0; i0 < row.count; i0 += height) {
