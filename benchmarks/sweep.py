@@ -35,8 +35,8 @@ import sweep_moves  # noqa: E402, F401
 import sweep_table  # noqa: E402
 import sweep_values  # noqa: E402, F401
 
-LONG = 0.1  # seconds: a call that takes longer is repeated less often
-SHORT = 0.004  # calls that take less are timed in bundles
+LONG = 0.05  # seconds: a call that takes longer is repeated less often
+SHORT = 0.003  # calls that take less are timed in bundles
 
 
 def evaluated(result):
