@@ -166,7 +166,7 @@ def main() -> int:
     )
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / f"{slug}.json"
-    path.write_text(json.dumps(record, indent=0) + "\n")
+    path.write_text(json.dumps(record).replace('{"name"', '\n{"name"') + "\n")
     print(f"written: {path}; {record['seconds']} s")
     return 0
 
