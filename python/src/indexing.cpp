@@ -8,8 +8,20 @@ namespace rill::python {
 
 namespace {
 
-Array read(const Array& x, nb::handle index) {
-  IndexPlan plan = plan_of(x.shape(), terms_of(index));
+/// A mask of several axes as one of a single axis, and the array with these axes as one.
+Array flattened(const Array& x, Array& mask) {
+  require_mask_fits(mask.shape(), x.shape(), 0);
+  Shape shape{mask.size()};
+  shape.append(x.shape().begin() + mask.ndim(), x.shape().end());
+  mask = reshape(mask, {mask.size()});
+  return reshape(x, shape);
+}
+
+Array read(Array x, nb::handle index) {
+  Terms terms = terms_of(index);
+  bool by_mask = terms.size() == 1 && terms[0].kind == TermKind::mask;
+  if (by_mask && terms[0].array.ndim() > 1) x = flattened(x, terms[0].array);
+  IndexPlan plan = plan_of(x.shape(), terms);
   if (!plan.gathers) {
     Array part = slice(x, std::move(plan.start), std::move(plan.step), std::move(plan.size));
     return plan.rest == part.shape() ? part : reshape(part, std::move(plan.rest));

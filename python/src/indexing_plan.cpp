@@ -1,6 +1,10 @@
 #include "indexing_plan.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "rill/runtime/parallel.h"
 
 namespace rill::python {
 
@@ -229,10 +233,42 @@ IndexPlan plan_of(const Shape& operand, const Terms& terms) {
   return std::move(planner).finish();
 }
 
+namespace {
+
+/// Counts block by block, then each block writes where those before it end.
+Array places_of_true(const bool* element, int64_t size, int64_t& count) {
+  constexpr int64_t block = 65536;
+  std::vector<int64_t> starts(static_cast<size_t>(size / block) + 1);
+  parallel_for(size, block, [&](int64_t begin, int64_t end) {
+    starts[begin / block] = std::count(element + begin, element + end, true);
+  });
+  count = 0;
+  for (int64_t& start : starts) count += std::exchange(start, count);
+  auto places = Buffer::allocate(static_cast<size_t>(count) * sizeof(int64_t));
+  auto* to = static_cast<int64_t*>(places->data());
+  parallel_for(size, block, [&](int64_t begin, int64_t end) {
+    constexpr int64_t some = 1024;
+    int64_t found[some];
+    int64_t* out = to + starts[begin / block];
+    for (int64_t i = begin; i < end;) {
+      int64_t n = 0;
+      for (int64_t last = std::min(end, i + some); i < last; ++i) {
+        found[n] = i;
+        n += element[i];
+      }
+      out = std::copy_n(found, n, out);
+    }
+  });
+  return make_computed(Dtype::int64, {count}, std::move(places));
+}
+
+}  // namespace
+
 Arrays coordinates_of_true(const Array& mask, int64_t& count) {
   Array whole = contiguous(mask);
   eval_without_gil({whole});
   const bool* element = whole.data<bool>();
+  if (mask.ndim() == 1) return {places_of_true(element, whole.size(), count)};
   count = std::count(element, element + whole.size(), true);
   const Shape& shape = mask.shape();
   Arrays result;

@@ -52,6 +52,30 @@ std::pair<Shape, Shape> pad_widths(nb::handle width, int ndim) {
   return {low, high};
 }
 
+/// `count` elements along an axis.
+Array piece(const Array& x, int axis, int64_t start, int64_t count, StreamOrDevice s) {
+  Shape first(x.ndim(), 0);
+  Shape size = x.shape();
+  first[axis] = start;
+  size[axis] = count;
+  return slice(x, first, Shape(x.ndim(), 1), size, s);
+}
+
+/// What lies before or behind an axis of `x`, `width` elements: its end stretched, or mirrored
+/// with or without the edge. Widths that go further than the axis have no such piece.
+std::optional<Array> beyond(const Array& x, int axis, int64_t width, bool behind,
+                            const std::string& mode, StreamOrDevice s) {
+  int64_t n = x.shape()[axis];
+  if (mode == "edge") {
+    Shape shape = x.shape();
+    shape[axis] = width;
+    return broadcast_to(piece(x, axis, behind ? n - 1 : 0, 1, s), shape, s);
+  }
+  int64_t skipped = mode == "reflect" ? 1 : 0;
+  if (width + skipped > n) return std::nullopt;
+  return flip(piece(x, axis, behind ? n - skipped - width : skipped, width, s), {axis}, s);
+}
+
 /// Indices that walk off both ends of an axis: clamped, or mirrored with or without the edge.
 Array pad_by_index(Array x, const Shape& low, const Shape& high, const std::string& mode,
                    StreamOrDevice s) {
@@ -60,6 +84,12 @@ Array pad_by_index(Array x, const Shape& low, const Shape& high, const std::stri
     if (low[axis] == 0 && high[axis] == 0) continue;
     require(n > 0, "[pad] cannot pad axis {} of shape {} in mode {}: it is empty", axis, x.shape(),
             mode);
+    std::optional<Array> before = beyond(x, axis, low[axis], false, mode, s);
+    std::optional<Array> behind = beyond(x, axis, high[axis], true, mode, s);
+    if (before && behind) {
+      x = concatenate({*before, x, *behind}, axis, s);
+      continue;
+    }
     Array at = arange(-low[axis], n + high[axis], 1, Dtype::int64, s);
     if (mode == "edge") {
       at = minimum(maximum(at, Array(int64_t{0}), s), Array(n - 1), s);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "rill/cpu/argreduce_kernels.h"
@@ -29,6 +30,7 @@ struct Task {
   int64_t count;
   int64_t stride;
   uint32_t* dst;
+  std::optional<int32_t> unbeatable;  // of bool: where it is found, the search ends
 };
 
 /// The best element found so far and where.
@@ -43,9 +45,11 @@ Found search(const Task& task, const uint8_t* src, int64_t begin, int64_t end) {
   Found found{{}, 0};
   kernel.start(src, found.best);
   alignas(64) uint8_t packed[gathered_items * 8];
-  int64_t tile = task.stride == 1 ? chunk_items : gathered_items;
-  for (int64_t i = begin; i < end; i += tile) {
-    int64_t n = std::min(tile, end - i);
+  const int64_t most = task.stride == 1 ? chunk_items : gathered_items;
+  int64_t tile = task.unbeatable ? 256 : most;
+  for (int64_t i = begin, n = 0; i < end; i += n, tile = std::min(2 * tile, most)) {
+    if (task.unbeatable && std::memcmp(found.best, &*task.unbeatable, sizeof(int32_t)) == 0) break;
+    n = std::min(tile, end - i);
     const uint8_t* p = src + i * task.stride * task.item;
     if (task.stride != 1) {
       gather(task.item, p, n, task.stride, packed);
@@ -64,6 +68,11 @@ void search_long_rows(const Task& task) {
   for (int64_t k = items_of(task.kept) - 1; k >= 0; --k) {
     Offsets at = offsets(task.kept, k);
     const uint8_t* src = task.src + at.src * task.item;
+    if (task.unbeatable) {  // likely to be among the first
+      Found first = search(task, src, 0, std::min(task.count, part));
+      task.dst[at.dst] = static_cast<uint32_t>(first.index);
+      if (std::memcmp(first.best, &*task.unbeatable, sizeof(int32_t)) == 0) continue;
+    }
     parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         found[i] = search(task, src, i * part, std::min(task.count, (i + 1) * part));
@@ -229,7 +238,9 @@ void argreduce(ArgReduceKind kind, Dtype dtype, const void* src, const Shape& sh
             kept,
             count,
             stride,
-            dst};
+            dst,
+            {}};
+  if (dtype == Dtype::bool_) task.unbeatable = kind == ArgReduceKind::max ? 1 : 0;
   bool across =
       !kept.empty() && (count < short_row || std::abs(kept.back().src) < std::abs(stride));
   if (across) search_columns(task);

@@ -142,14 +142,17 @@ void fill_runs(const Plane& plane, int item, bool stream) {
 }
 
 template <class T>
-void copy_items(const Plane& plane) {
+void copy_items(const Plane& plane, bool crossed) {
   constexpr int64_t side = 32;
-  const Dim& row = plane.row;
-  const Dim& column = plane.column;
-  for (int64_t i0 = 0; i0 < row.count; i0 += side) {
-    int64_t i1 = std::min(i0 + side, row.count);
-    for (int64_t j0 = 0; j0 < column.count; j0 += side) {
-      int64_t count = std::min(side, column.count - j0);
+  const bool narrow = plane.column.count < 8 && plane.row.count > plane.column.count;
+  const Dim& row = narrow ? plane.column : plane.row;  // the inner loop is the longer one
+  const Dim& column = narrow ? plane.row : plane.column;
+  const int64_t height = crossed ? side : 1;  // blocks only where the source runs down the rows
+  const int64_t width = crossed ? side : column.count;
+  for (int64_t i0 = 0; i0 < row.count; i0 += height) {
+    int64_t i1 = std::min(i0 + height, row.count);
+    for (int64_t j0 = 0; j0 < column.count; j0 += width) {
+      int64_t count = std::min(width, column.count - j0);
       for (int64_t i = i0; i < i1; ++i) {
         const uint8_t* src = plane.src + i * row.src + j0 * column.src;
         uint8_t* dst = plane.dst + i * row.dst + j0 * column.dst;
@@ -166,6 +169,10 @@ void copy_plane(const Plane& plane, int item, bool crossed, bool stream) {
   if (plane.column.dst == item && plane.column.src == item) {
     return copy_runs(plane, item, stream);
   }
+  if (plane.column.dst == item && plane.column.src == -item) {
+    return copy_kernels::reverse(item, {plane.src, plane.row.src, plane.dst, plane.row.dst,
+                                        plane.row.count, plane.column.count});
+  }
   if (plane.column.dst == item && plane.column.src == 0 && plane.column.count * item >= line) {
     return fill_runs(plane, item, stream);
   }
@@ -176,10 +183,10 @@ void copy_plane(const Plane& plane, int item, bool crossed, bool stream) {
                                           plane.row.count, plane.column.count, stream && aligned});
   }
   switch (item) {
-    case 1: return copy_items<uint8_t>(plane);
-    case 2: return copy_items<uint16_t>(plane);
-    case 4: return copy_items<uint32_t>(plane);
-    default: return copy_items<uint64_t>(plane);
+    case 1: return copy_items<uint8_t>(plane, crossed);
+    case 2: return copy_items<uint16_t>(plane, crossed);
+    case 4: return copy_items<uint32_t>(plane, crossed);
+    default: return copy_items<uint64_t>(plane, crossed);
   }
 }
 

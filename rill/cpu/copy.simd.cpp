@@ -37,7 +37,8 @@ void StreamFence() { hwy::FlushStream(); }
 
 void FillRun(int item_size, uint8_t* dst, int64_t bytes, const void* value, bool stream) {
   alignas(line) uint8_t pattern[2 * line];
-  for (int64_t i = 0; i < 2 * line; i += item_size) std::memcpy(pattern + i, value, item_size);
+  std::memcpy(pattern, value, item_size);
+  for (int64_t i = item_size; i < 2 * line; i *= 2) std::memcpy(pattern + i, pattern, i);
   int64_t head = -reinterpret_cast<intptr_t>(dst) & (line - 1);
   if (bytes < 2 * line || head % item_size != 0) {
     for (int64_t i = 0; i < bytes; i += line) {
@@ -177,6 +178,24 @@ void TransposeAny(int item_size, const Transpose& job) {
   }
 }
 
+template <class T>
+void ReverseRows(const copy_kernels::Reverse& job) {
+  for (int64_t i = 0; i < job.rows; ++i) {
+    const T* src = reinterpret_cast<const T*>(job.src + i * job.src_step);
+    T* HWY_RESTRICT dst = reinterpret_cast<T*>(job.dst + i * job.dst_step);
+    for (int64_t j = 0; j < job.columns; ++j) dst[j] = src[-j];
+  }
+}
+
+void ReverseAny(int item_size, const copy_kernels::Reverse& job) {
+  switch (item_size) {
+    case 1: return ReverseRows<uint8_t>(job);
+    case 2: return ReverseRows<uint16_t>(job);
+    case 4: return ReverseRows<uint32_t>(job);
+    default: return ReverseRows<uint64_t>(job);
+  }
+}
+
 }  // namespace rill::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -187,6 +206,7 @@ HWY_EXPORT(StreamCopy);
 HWY_EXPORT(StreamFence);
 HWY_EXPORT(FillRun);
 HWY_EXPORT(TransposeAny);
+HWY_EXPORT(ReverseAny);
 
 void stream_copy(void* dst, const void* src, size_t bytes) {
   HWY_DYNAMIC_DISPATCH(StreamCopy)
@@ -199,6 +219,10 @@ namespace copy_kernels {
 
 void transpose(int item_size, const Transpose& job) {
   HWY_DYNAMIC_DISPATCH(TransposeAny)(item_size, job);
+}
+
+void reverse(int item_size, const Reverse& job) {
+  HWY_DYNAMIC_DISPATCH(ReverseAny)(item_size, job);
 }
 
 void fill_run(int item_size, uint8_t* dst, int64_t bytes, const void* value, bool stream) {

@@ -19,6 +19,17 @@ struct Transpose {
 };
 void transpose(int item_size, const Transpose& job);
 
+/// Writes dst[i][j] = src[i][-j] for i < rows, j < columns. Rows lie a step of bytes apart.
+struct Reverse {
+  const uint8_t* src;
+  int64_t src_step;
+  uint8_t* dst;
+  int64_t dst_step;
+  int64_t rows;
+  int64_t columns;
+};
+void reverse(int item_size, const Reverse& job);
+
 /// Writes `bytes` bytes by repeating `value`, an item of `item_size` bytes that divides `bytes`.
 void fill_run(int item_size, uint8_t* dst, int64_t bytes, const void* value, bool stream);
 

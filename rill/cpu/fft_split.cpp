@@ -157,6 +157,43 @@ void fft_chirp(const Job& job, const Lines& line) {
   });
 }
 
+void fft_as_complex(const Job& job, int64_t rows, const Lines& line) {
+  const int64_t n = job.n;
+  const bool back = job.kind == FftKind::real;
+  Ref<Buffer> memory = Buffer::allocate(static_cast<size_t>(n) * sizeof(Complex));
+  auto* x = static_cast<Complex*>(memory->data());
+  const Numbers<const char> spectrum{line.src[0], line.src_step};
+  parallel_for(n, fft_chunk, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      if (!back) {
+        x[k] = *reinterpret_cast<const float*>(line.src[0] + k * line.src_step);
+        continue;
+      }
+      bool alone = k == 0 || 2 * k == n;  // a real frequency
+      if (alone) x[k] = spectrum[k].real();
+      else x[k] = 2 * k < n ? spectrum[k] : std::conj(spectrum[n - k]);
+    }
+  });
+  Job whole = job;
+  whole.kind = FftKind::complex;
+  whole.inverse = back || job.inverse;
+  Lines in_place;
+  in_place.count = 1;
+  in_place.dst[0] = reinterpret_cast<char*>(x);
+  in_place.src[0] = in_place.dst[0];
+  in_place.src_step = in_place.dst_step = sizeof(Complex);
+  if (rows > 0) split_complex(whole, rows, in_place);
+  else fft_chirp(whole, in_place);
+  const int64_t count = job.kind == FftKind::half ? n / 2 + 1 : n;
+  parallel_for(count, fft_chunk, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      char* to = line.dst[0] + k * line.dst_step;
+      if (back) *reinterpret_cast<float*>(to) = x[k].real();
+      else *reinterpret_cast<Complex*>(to) = x[k];
+    }
+  });
+}
+
 void fft_split(const Job& job, int64_t rows, const Lines& line) {
   if (job.kind == FftKind::complex) return split_complex(job, rows, line);
   Job pairs = job;

@@ -15,6 +15,10 @@ void fft_split(const fft_kernels::Job& job, int64_t rows, const fft_kernels::Lin
 /// a chirp (Bluestein's way): three transforms of the next power of two from 2 n - 1 on.
 void fft_chirp(const fft_kernels::Job& job, const fft_kernels::Lines& line);
 
+/// Transforms one line of single precision, of which one side is real, as one of n complex numbers:
+/// as a matrix with that many rows or, without, as fft_chirp does.
+void fft_as_complex(const fft_kernels::Job& job, int64_t rows, const fft_kernels::Lines& line);
+
 /// The divisor of n nearest to its square root from below; 1 of a prime.
 int64_t middle_divisor(int64_t n);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "rill/cpu/chains.h"
 #include "rill/cpu/copy.h"
@@ -15,13 +16,14 @@ namespace rill {
 
 namespace {
 
-constexpr int64_t longest_tile = 1024;  // elements: four KiB of float32
+constexpr int64_t usual_tile = 1024;  // elements; more of narrow types, less of much at once
 constexpr int64_t shortest_tile = 256;
+constexpr int64_t tile_bytes = 4096;          // of one register
 constexpr int64_t tile_set_bytes = 24 << 10;  // what a tile touches: it fits the first cache
-constexpr int64_t tiles_per_job = 32;         // of the longest: what a core takes, at least
+constexpr int64_t tiles_per_job = 32;         // what a core takes at a time, at least
+constexpr size_t near_bytes = size_t{1} << 20;
 constexpr uint16_t no_slot = 0xffff;
-constexpr int64_t worth_chains = 512;    // elements: below, finding them costs more
-constexpr size_t worth_prefetching = 3;  // instructions
+constexpr int64_t worth_chains = 512;  // elements: below, finding them costs more
 
 struct Store {
   uint16_t reg;
@@ -50,16 +52,13 @@ class Runner {
     int64_t size = element_count(program_.shape);
     if (size == 0) return place_results();
     prepare();
-    int64_t tiles = (size + longest_tile - 1) / longest_tile;
-    parallel_for(size, long_grain(tiles, tiles_per_job) * longest_tile,
+    int64_t tiles = (size + job_tile_ - 1) / job_tile_;
+    parallel_for(size, long_grain(tiles, tiles_per_job) * job_tile_,
                  [this](int64_t begin, int64_t end) { run_job(begin, end, nullptr); });
   }
 
   /// Whether results that are computed in the order of memory are row-major.
-  bool walks_row_major() const {
-    const Strides* strides = nullptr;
-    return !shares_layout(strides) || strides == nullptr;
-  }
+  bool walks_row_major() const { return !walked_layout(); }
   /// Everything but the pass over the elements.
   void prepare() {
     Lowered low = lowered(program_);
@@ -83,7 +82,8 @@ class Runner {
 
  private:
   void place_results();
-  bool shares_layout(const Strides*& strides) const;
+  std::optional<Strides> walked_layout() const;
+  bool lies_like_results(const Output& operand) const;
   bool donate(Output& out) const;
   void make_operands();
   void make_stores();
@@ -116,7 +116,9 @@ class Runner {
   const Program& program_;
   std::span<Array> inputs_;
   std::span<Array> results_;
-  bool linear_ = false;               // all operands that are no scalars lie like the results
+  std::optional<Strides> layout_;     // of the results, in which they are walked, if not row-major
+  Axes order_;                        // and its axes from the slowest to the fastest
+  bool far_ = false;                  // what is read and written does not fit a cache that is near
   SmallVector<uint16_t, 8> same_as_;  // by register: the register that holds its value
   SmallVector<Operation, 8> code_;
   std::vector<ChainLink> links_;
@@ -126,35 +128,56 @@ class Runner {
   uint16_t slot_count_ = 0;
   int slot_item_ = 4;  // bytes of the widest element that is held in a slot
   int64_t slot_bytes_ = 0;
-  int64_t tile_ = longest_tile;
+  int64_t job_tile_ = usual_tile;  // by the widest type alone
+  int64_t tile_ = usual_tile;
 };
 
-/// Whether every operand that is no scalar has the shape of the result and one layout without
-/// gaps, e.g. all transposed alike.
-bool Runner::shares_layout(const Strides*& strides) const {
+/// The axes from the largest stride to the smallest.
+Axes axes_by_stride(const Strides& strides) {
+  Axes order;
+  for (int i = 0; i < strides.ssize(); ++i) order.push_back(i);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return strides[a] > strides[b]; });
+  return order;
+}
+
+template <class V>
+V permuted(const V& values, const Axes& order) {
+  V result;
+  for (int axis : order) result.push_back(values[axis]);
+  return result;
+}
+
+/// The layout without gaps, not row-major, that all operands of full shape have, e.g. all
+/// transposed alike. Every instruction must depend on such an operand: then its result would lie
+/// the same way if it ran by itself, and what is computed from it does not depend on fusion.
+std::optional<Strides> Runner::walked_layout() const {
   const Output* first = nullptr;
+  SmallVector<bool, 16> full;
   for (const Array& input : inputs_) {
     const Output& operand = input.output();
-    if (is_uniform(operand)) continue;
-    if (operand.shape != program_.shape) return false;
-    if (first == nullptr) first = &operand;
-    if (operand.row_major != first->row_major) return false;
-    if (!operand.row_major && operand.strides != first->strides) return false;
+    full.push_back(!is_uniform(operand) && operand.shape == program_.shape);
+    if (!full.back()) continue;
+    if (operand.row_major || (first != nullptr && operand.strides != first->strides)) return {};
+    first = &operand;
   }
-  if (first == nullptr || first->row_major) return true;
+  if (first == nullptr) return {};
+  for (const Instruction& instruction : program_.code) {
+    auto is_full = [&](uint16_t reg) { return reg >= full.size() || full[reg]; };
+    if (std::none_of(instruction.operands, instruction.operands + instruction.operand_count,
+                     is_full)) {
+      return {};
+    }
+  }
   // Dense: the axes in order of stride are those of a row-major array.
-  Axes order;
-  for (int i = 0; i < first->shape.ssize(); ++i) order.push_back(i);
-  std::sort(order.begin(), order.end(),
-            [&](int a, int b) { return first->strides[a] > first->strides[b]; });
-  Shape sizes;
-  Strides steps;
-  for (int axis : order) {
-    sizes.push_back(first->shape[axis]);
-    steps.push_back(first->strides[axis]);
-  }
-  strides = &first->strides;
-  return is_row_major(sizes, steps);
+  Axes order = axes_by_stride(first->strides);
+  if (!is_row_major(permuted(first->shape, order), permuted(first->strides, order))) return {};
+  return first->strides;
+}
+
+bool Runner::lies_like_results(const Output& operand) const {
+  if (operand.shape != program_.shape) return false;
+  return layout_ ? !operand.row_major && operand.strides == *layout_ : operand.row_major;
 }
 
 /// Hands the block of an operand that nobody else uses to a result. Only where both are walked in
@@ -162,8 +185,7 @@ bool Runner::shares_layout(const Strides*& strides) const {
 bool Runner::donate(Output& out) const {
   for (Array& input : inputs_) {
     Output& operand = input.node().output(input.index());
-    bool in_step = linear_ || (operand.row_major && operand.shape == program_.shape);
-    if (!in_step) continue;
+    if (!lies_like_results(operand) && operand.size != 1) continue;
     bool own_elements = operand.size == 1 || !is_uniform(operand);  // not one stretched
     if (!operand.buffer || !own_elements || operand.size != out.size ||
         input.node().use_count() != 1 || operand.buffer->reference_count() != 1 ||
@@ -179,37 +201,51 @@ bool Runner::donate(Output& out) const {
 }
 
 void Runner::place_results() {
-  const Strides* strides = nullptr;
-  linear_ = element_count(program_.shape) != 0 && shares_layout(strides);
+  if (element_count(program_.shape) != 0) layout_ = walked_layout();
+  if (layout_) order_ = axes_by_stride(*layout_);
   for (Array& result : results_) {
     Output& out = result.node().output(0);
     if (!donate(out)) {
       out.buffer = Buffer::allocate(out.bytes());
       out.data = static_cast<char*>(out.buffer->data());
     }
-    out.row_major = !linear_ || strides == nullptr;
-    out.strides = out.row_major ? row_major_strides(out.shape) : *strides;
+    out.row_major = !layout_;
+    out.strides = layout_ ? *layout_ : row_major_strides(out.shape);
   }
 }
 
 void Runner::make_operands() {
   for (const Array& input : inputs_) {
     const Output& operand = input.output();
-    operands_.emplace_back(operand, program_.shape, linear_ && !is_uniform(operand),
-                           widening(operand.dtype));
+    TileKernel widen = widening(operand.dtype);
+    if (lies_like_results(operand) && !is_uniform(operand)) {
+      operands_.emplace_back(operand, widen);
+      continue;
+    }
+    Shape shape = program_.shape;
+    Strides strides = broadcast_strides(operand.shape, operand.strides, shape);
+    if (layout_) {
+      shape = permuted(shape, order_);
+      strides = permuted(strides, order_);
+    }
+    operands_.emplace_back(operand, std::move(shape), std::move(strides), widen);
   }
 }
 
 void Runner::make_stores() {
   size_t total = 0;
   for (const Array& result : results_) total += result.bytes();
+  size_t read = 0;
+  for (const Array& input : inputs_) read += input.bytes();
+  far_ = total + read > near_bytes;
+  // What the inputs would push out of the cache before it is read again need not enter it.
+  bool stream = use_streaming(total) || (total >= read / 4 && use_streaming(total + read));
   for (size_t i = 0; i < results_.size(); ++i) {
     const Output& out = results_[i].output();
     bool donated = out.buffer->reference_count() > 1;
     Store store{program_.outputs[i],  out.data, size_of(out.dtype),
                 narrowing(out.dtype), false,    false};
-    store.streaming =
-        !donated && use_streaming(total) && reinterpret_cast<uintptr_t>(out.data) % 64 == 0;
+    store.streaming = !donated && stream && reinterpret_cast<uintptr_t>(out.data) % 64 == 0;
     // An operation may write to memory itself when nothing reads the old bytes after it.
     bool produced = source(store.reg) == store.reg && store.reg >= program_.inputs.size();
     bool last = !code_.empty() && code_.back().result == store.reg;
@@ -272,8 +308,13 @@ void Runner::assign_slots() {
   }
 }
 
-/// The more an element touches, the shorter a tile is.
+/// Narrow types go in longer tiles; the more an element touches, the shorter a tile is.
 void Runner::choose_tile() {
+  int widest = 1;
+  for (size_t reg = 0; reg < same_as_.size(); ++reg) {
+    widest = std::max(widest, size_of(held_as(program_.dtype_of(static_cast<uint16_t>(reg)))));
+  }
+  job_tile_ = tile_ = std::max(usual_tile, tile_bytes / widest);
   int64_t bytes = int64_t{slot_count_} * slot_item_;
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
     if (!operands_[reg].is_scalar()) bytes += size_of(program_.inputs[reg]);
@@ -292,7 +333,7 @@ void Runner::store(const Store& out, char* to, const void* from, int64_t count) 
     return;
   }
   if (!out.streaming) return out.narrow(to, from, nullptr, nullptr, count);
-  alignas(64) char halves[longest_tile * 2];
+  alignas(64) char halves[usual_tile * 2];
   out.narrow(halves, from, nullptr, nullptr, count);
   stream_copy(to, halves, bytes);
 }
@@ -319,11 +360,10 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
   for (const Store& out : stores_) {
     if (out.direct) where[out.reg] = place(out);
   }
-  const bool ahead = program_.code.size() >= worth_prefetching;
   size_t next = 0;
   for (const Operation& op : code_) {
-    // Some arrays of the next tile with each call; a short program leaves it to the processor.
-    for (int i = 0; ahead && i < 2; ++i) prefetch(next++, begin + count, count);
+    // Some arrays of the next tile with each call.
+    for (int i = 0; far_ && i < 2; ++i) prefetch(next++, begin + count, count);
     if (op.chain) {
       op.chain(links_.data() + op.first_link, static_cast<int>(op.link_count),
                const_cast<void*>(where[op.result]), where, count);

@@ -106,6 +106,7 @@ void gemm_integer(const GemmCall& call) {
 
 // Which part multiplies. Measured on a Zen 5 core whose limit is 235 to 250 GFLOP/s in float32.
 //  m or n is 1, floats    our gemv: one pass over the matrix, at the speed of memory
+//  B is small, real       our small kernel: no packing, one pass over A
 //  float32, float16       our kernels: about as fast as oneDNN and OpenBLAS on row-major operands
 //                         (200 to 230), faster on transposed ones (oneDNN falls to 110); threads
 //                         share a packed B, any strides cost no copy, halves widen while packing
@@ -115,6 +116,8 @@ void gemm_integer(const GemmCall& call) {
 //  integers               a plain loop
 void multiply(const GemmCall& call) {
   const GemmShape& shape = call.shape;
+  bool real = shape.dtype == Dtype::float32 || shape.dtype == Dtype::float64;
+  if (real && shape.m > 1 && shape.n > 1 && gemm_small(call)) return;
   if (shape.dtype == Dtype::float64 || is_complex(shape.dtype)) return gemm_openblas(call);
   if (is_integer(shape.dtype)) {
     return visit_type(shape.dtype, [&]<class T>(type_tag<T>) {

@@ -51,6 +51,10 @@ void gemm_packed(const GemmCall& call);
 /// direction of the matrix is contiguous.
 bool gemv(const GemmCall& call);
 
+/// float32 and float64 with a B of some thousand elements in few columns, any strides. False (and
+/// nothing done) for others, and where something is to be added.
+bool gemm_small(const GemmCall& call);
+
 /// float64, complex64 by OpenBLAS.
 void gemm_openblas(const GemmCall& call);
 

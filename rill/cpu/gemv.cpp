@@ -91,10 +91,11 @@ bool gemv(const GemmCall& call) {
   if (matrix.depth_stride != 1 && matrix.lane_stride != 1) return false;
 
   const int64_t lanes = row ? shape.n : shape.m;
-  Scratch memory(float_bytes(shape.k + lanes));
-  float* x = memory.as<float>();
-  float* sums = x + shape.k;
-  gemm_kernel::pack(vector, 1, shape.k, 1, x);
+  const bool as_it_lies = shape.dtype == Dtype::float32 && vector.depth_stride == 1;
+  Scratch memory(float_bytes((as_it_lies ? 0 : shape.k) + lanes));
+  auto* sums = memory.as<float>();
+  if (!as_it_lies) gemm_kernel::pack(vector, 1, shape.k, 1, sums + lanes);
+  const float* x = as_it_lies ? static_cast<const float*>(vector.data) : sums + lanes;
   multiply(matrix, lanes, shape.k, x, sums);
   if (shape.dtype == Dtype::float32) finish<float>(call, sums, lanes);
   if (shape.dtype == Dtype::float16) finish<float16>(call, sums, lanes);

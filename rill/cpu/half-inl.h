@@ -52,6 +52,47 @@ HWY_INLINE hn::Vec<D> LoadAs(D d, const T* p) {
   }
 }
 
+#if HWY_TARGET != HWY_SCALAR
+/// Floats as the float16 bits that they round to. A nan becomes that of class float16.
+template <class D>
+HWY_INLINE auto ToFloat16(D d, hn::Vec<D> v) {
+  const hn::Rebind<hwy::float16_t, D> half;
+  const hn::Rebind<uint32_t, D> bits;
+  const auto sign = hn::And(hn::BitCast(bits, v), hn::Set(bits, 0x80000000u));
+  const auto nan = hn::BitCast(d, hn::Or(sign, hn::Set(bits, 0x7fc00000u)));
+  return hn::DemoteTo(half, hn::IfThenElse(hn::IsNaN(v), nan, v));
+}
+#endif
+
+#if HWY_TARGET != HWY_SCALAR
+/// Floats as the bfloat16 bits that they round to, in 32-bit lanes.
+template <class D>
+HWY_INLINE auto BFloat16Bits(D, hn::Vec<D> v) {
+  const hn::Rebind<uint32_t, D> bits;
+  const auto x = hn::BitCast(bits, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(x), hn::Set(bits, 1));
+  const auto rounded = hn::Add(x, hn::Add(odd, hn::Set(bits, 0x7fff)));
+  const auto nan = hn::Or(x, hn::Set(bits, 0x400000));
+  const auto is_nan = hn::RebindMask(bits, hn::IsNaN(v));
+  return hn::ShiftRight<16>(hn::IfThenElse(is_nan, nan, rounded));
+}
+#endif
+
+/// Floats rounded to the type T and widened again.
+template <class T, class D>
+HWY_INLINE hn::Vec<D> RoundTo(D d, hn::Vec<D> v) {
+#if HWY_TARGET == HWY_SCALAR
+  return hn::Set(d, static_cast<float>(T(hn::GetLane(v))));
+#else
+  if constexpr (std::is_same_v<T, float16>) {
+    return hn::PromoteTo(d, ToFloat16(d, v));
+  } else {
+    const hn::Rebind<uint32_t, D> bits;
+    return hn::BitCast(d, hn::ShiftLeft<16>(BFloat16Bits(d, v)));
+  }
+#endif
+}
+
 /// Stores the lanes of `v` at `p`, floats rounded to the type T.
 template <class D, class T>
 HWY_INLINE void StoreAs(D d, hn::Vec<D> v, T* p) {
@@ -63,19 +104,13 @@ HWY_INLINE void StoreAs(D d, hn::Vec<D> v, T* p) {
 #else
     if constexpr (std::is_same_v<T, float16>) {
       const hn::Rebind<hwy::float16_t, D> half;
-      hn::StoreU(hn::DemoteTo(half, v), half, reinterpret_cast<hwy::float16_t*>(p));
+      hn::StoreU(ToFloat16(d, v), half, reinterpret_cast<hwy::float16_t*>(p));
     } else {
       static_assert(std::is_same_v<T, bfloat16>);
-      const hn::Rebind<uint32_t, D> bits;
       const hn::Rebind<int32_t, D> wide;
       const hn::Rebind<uint16_t, D> half;
-      const auto x = hn::BitCast(bits, v);
-      const auto odd = hn::And(hn::ShiftRight<16>(x), hn::Set(bits, 1));
-      const auto rounded = hn::Add(x, hn::Add(odd, hn::Set(bits, 0x7fff)));
-      const auto nan = hn::Or(x, hn::Set(bits, 0x400000));
-      const auto is_nan = hn::RebindMask(bits, hn::IsNaN(v));
-      const auto top = hn::ShiftRight<16>(hn::IfThenElse(is_nan, nan, rounded));
-      hn::StoreU(hn::DemoteTo(half, hn::BitCast(wide, top)), half, reinterpret_cast<uint16_t*>(p));
+      hn::StoreU(hn::DemoteTo(half, hn::BitCast(wide, BFloat16Bits(d, v))), half,
+                 reinterpret_cast<uint16_t*>(p));
     }
 #endif
   }

@@ -107,12 +107,15 @@ void transform_lines(const Job& job, const AllLines& all) {
   bool few = 2 * all.count() < lanes;
   if (few || job.n > most_together) {
     int64_t rows = rows_of_lines(job, all, lanes);
-    bool chirp = job.kind == FftKind::complex && job.n > most_together && job.n <= INT32_MAX;
-    for (int64_t i = 0; (rows > 0 || chirp) && i < all.count(); ++i) {
+    bool longest = job.n > most_together && job.n <= INT32_MAX;
+    bool chirp = rows == 0 && longest && job.kind == FftKind::complex;
+    bool as_complex = rows == 0 && longest && !chirp && job.precision == Precision::single;
+    for (int64_t i = 0; (rows > 0 || chirp || as_complex) && i < all.count(); ++i) {
       if (rows > 0) fft_split(job, rows, all.group(i, 1));
-      else fft_chirp(job, all.group(i, 1));
+      else if (chirp) fft_chirp(job, all.group(i, 1));
+      else fft_as_complex(job, rows_of_split(job.n, lanes), all.group(i, 1));
     }
-    if (rows > 0 || chirp) return;
+    if (rows > 0 || chirp || as_complex) return;
   }
   int64_t groups = (all.count() - 1) / lanes + 1;
   int64_t grain = std::max<int64_t>(1, fft_chunk / (job.n * lanes));

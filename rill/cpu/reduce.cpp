@@ -133,10 +133,21 @@ void reduce_tile(const Pass& pass, const uint8_t* src, int64_t n, uint8_t* acc) 
   kernel.rows(packed, 1, 0, n, kernel.mask, acc);
 }
 
+/// Whether `acc`, of some of the elements, is the result whatever the others are.
+bool is_decided(const Pass& pass, const uint8_t* acc) {
+  bool zero = std::all_of(acc, acc + pass.acc_size(), [](uint8_t byte) { return byte == 0; });
+  return zero ? pass.kind == ReduceKind::all : pass.kind == ReduceKind::any;
+}
+
 /// Long rows: each in tiles, whose results are then reduced.
 void reduce_rows_in_tiles(const Pass& pass, int64_t tile) {
   int64_t tiles = (pass.count + tile - 1) / tile;
   int64_t rows = items_of(pass.kept);
+  if (rows == 1 && (pass.kind == ReduceKind::all || pass.kind == ReduceKind::any)) {
+    alignas(64) uint8_t first[8];
+    reduce_tile(pass, pass.src, std::min(pass.count, gathered_items), first);
+    if (is_decided(pass, first)) return write_results(pass, first, 1, pass.dst, 1);
+  }
   auto partials = scratch(rows * tiles * pass.acc_size());
   int64_t grain = std::max<int64_t>(1, chunk_items / tile);
   parallel_for(rows * tiles, grain, [&](int64_t begin, int64_t end) {
@@ -334,6 +345,8 @@ Dtype reduced_dtype(ReduceKind kind, Dtype in) {
 void reduce(ReduceKind kind, Dtype in, const void* src, const Shape& shape, const Strides& strides,
             const Axes& axes, Dtype out, void* dst) {
   RILL_ASSERT(out == reduced_dtype(kind, in));
+  if (in == Dtype::bool_ && kind == ReduceKind::min) kind = ReduceKind::all;
+  if (in == Dtype::bool_ && kind == ReduceKind::max) kind = ReduceKind::any;
   const uint8_t* from = static_cast<const uint8_t*>(src);
   Dims kept;
   Dims reduced;

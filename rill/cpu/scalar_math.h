@@ -107,7 +107,13 @@ T abs(T x) {
   if constexpr (std::is_signed_v<T>) return x < 0 ? static_cast<T>(-x) : x;
   else return x;
 }
-inline float abs(Complex x) { return std::hypot(x.re, x.im); }
+/// From squares in double precision: neither large nor small numbers get lost.
+inline float abs(Complex x) {
+  if (is_inf(x)) return std::numeric_limits<float>::infinity();
+  double re = x.re;
+  double im = x.im;
+  return static_cast<float>(std::sqrt(re * re + im * im));
+}
 template <Integer T>
 T real(T x) {
   return x;

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <limits>
 
+#include "rill/cpu/half-inl.h"
 #include "rill/cpu/scalar_math.h"
 #include "rill/cpu/tile_kernels.h"
 
@@ -56,56 +57,43 @@ void cast_loop(void* dst, const void* a, const void*, const void*, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = convert<To>(x[i]);
 }
 
+/// Whole vectors of float32 by `vectors`, the rest by `values`.
+template <class F, class G>
+HWY_INLINE void for_floats(int64_t n, F vectors, G values) {
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) vectors(d, i);
+  for (; i < n; ++i) values(i);
+}
+
 template <class Half>
 void widen_loop(void* dst, const void* a, const void*, const void*, int64_t n) {
   auto* out = static_cast<float*>(dst);
-  const auto* x = static_cast<const uint16_t*>(a);
-  for (int64_t i = 0; i < n; ++i) {
-    if constexpr (std::is_same_v<Half, bfloat16>) {
-      out[i] = std::bit_cast<float>(static_cast<uint32_t>(x[i]) << 16);
-    } else {
-      out[i] = float16::widen(x[i]);
-    }
-  }
-}
-
-/// Rounding as selects instead of branches, so that it is vectorized.
-template <class Half>
-HWY_INLINE uint16_t rounded_bits(float value) {
-  uint32_t x = std::bit_cast<uint32_t>(value);
-  uint32_t magnitude = x & 0x7fffffff;
-  if constexpr (std::is_same_v<Half, bfloat16>) {
-    uint32_t rounded = (x + 0x7fff + ((x >> 16) & 1)) >> 16;
-    return static_cast<uint16_t>(magnitude > 0x7f800000 ? (x >> 16) | 0x40 : rounded);
-  } else {
-    uint32_t sign = (x >> 16) & 0x8000;
-    uint32_t normal = (magnitude + 0xfff + ((magnitude >> 13) & 1) - 0x38000000) >> 13;
-    uint32_t tiny = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000;
-    uint32_t huge = magnitude > 0x7f800000 ? 0x7e00u : 0x7c00u;
-    uint32_t finite = magnitude < 0x38800000 ? tiny : normal;
-    return static_cast<uint16_t>(sign | (magnitude >= 0x47800000 ? huge : finite));
-  }
+  const auto* x = static_cast<const Half*>(a);
+  for_floats(
+      n, [&](auto d, int64_t i) HWY_ATTR { hn::StoreU(LoadAs(d, x + i), d, out + i); },
+      [&](int64_t i) { out[i] = static_cast<float>(x[i]); });
 }
 
 template <class Half>
 void narrow_loop(void* dst, const void* a, const void*, const void*, int64_t n) {
-  auto* out = static_cast<uint16_t*>(dst);
+  auto* out = static_cast<Half*>(dst);
   const auto* x = static_cast<const float*>(a);
-  for (int64_t i = 0; i < n; ++i) out[i] = rounded_bits<Half>(x[i]);
+  for_floats(
+      n, [&](auto d, int64_t i) HWY_ATTR { StoreAs(d, hn::LoadU(d, x + i), out + i); },
+      [&](int64_t i) { out[i] = Half(x[i]); });
 }
 
 template <class Half>
 void round_loop(void* dst, const void* a, const void*, const void*, int64_t n) {
   auto* out = static_cast<float*>(dst);
   const auto* x = static_cast<const float*>(a);
-  for (int64_t i = 0; i < n; ++i) {
-    uint16_t bits = rounded_bits<Half>(x[i]);
-    if constexpr (std::is_same_v<Half, bfloat16>) {
-      out[i] = std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-    } else {
-      out[i] = float16::widen(bits);
-    }
-  }
+  for_floats(
+      n,
+      [&](auto d, int64_t i)
+          HWY_ATTR { hn::StoreU(RoundTo<Half>(d, hn::LoadU(d, x + i)), d, out + i); },
+      [&](int64_t i) { out[i] = static_cast<float>(Half(x[i])); });
 }
 
 /// Rounding to odd first makes the later rounding to a half the only one that counts.
@@ -136,10 +124,12 @@ constexpr Dtype kernel_dtype() {
   else return dtype_of<T>();
 }
 
+/// A bool is read as the number that it is: GCC does not vectorize loops over bool.
 template <class From, class To>
 void add_cast(TileKernels& kernels) {
+  using Read = std::conditional_t<std::is_same_v<From, bool>, uint8_t, From>;
   kernels.casts[static_cast<int>(kernel_dtype<From>())][static_cast<int>(kernel_dtype<To>())] =
-      cast_loop<From, To>;
+      cast_loop<Read, To>;
 }
 
 template <class... T>

@@ -1,10 +1,13 @@
 // Tile kernels of bool and the integers; comparisons and tests of every real type.
 #include "rill/cpu/targets.h"
 
+#include <type_traits>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rill/cpu/tile_integer.simd.cpp"
 #include <hwy/foreach_target.h>
 // The order matters: the target is chosen above.
+#include "rill/cpu/half-inl.h"
 #include "rill/cpu/tile_loops-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -51,10 +54,90 @@ void add_tests(TileKernels& kernels) {
 #undef COMPARE
 }
 
+/// Quotients of integers of up to 32 bits, computed in floats, which hold them all and have
+/// vectors. Truncation is exact: a rounded quotient is off by less than 1 / b, the least distance
+/// from below to the next integer.
+template <class T>
+struct Division {
+  using F = std::conditional_t<sizeof(T) == 4, double, float>;
+  using D = hn::ScalableTag<F>;
+  using V = hn::Vec<D>;
+  using Signed = std::make_signed_t<T>;
+  static constexpr F span = static_cast<F>(uint64_t{1} << (8 * sizeof(T)));
+
+  static HWY_INLINE V Load(const T* p) {
+    if constexpr (sizeof(T) == 4) {
+      const hn::Rebind<int32_t, D> bits;
+      const V v = hn::PromoteTo(D(), hn::LoadU(bits, reinterpret_cast<const int32_t*>(p)));
+      if constexpr (std::is_signed_v<T>) return v;
+      else return hn::IfThenElse(hn::Lt(v, hn::Zero(D())), hn::Add(v, hn::Set(D(), span)), v);
+    } else {
+      return hn::ConvertTo(D(), LoadAs(hn::RebindToSigned<D>(), p));
+    }
+  }
+
+  /// Wraps around.
+  static HWY_INLINE void Store(V v, T* p) {
+    const hn::Rebind<Signed, D> bits;
+    const auto outside = hn::Ge(v, hn::Set(D(), span / 2));
+    const V wrapped = hn::IfThenElse(outside, hn::Sub(v, hn::Set(D(), span)), v);
+    auto* to = reinterpret_cast<Signed*>(p);
+    if constexpr (sizeof(T) == 4) {
+      hn::StoreU(hn::DemoteTo(bits, wrapped), bits, to);
+    } else {
+      const hn::RebindToSigned<D> wide;
+      hn::StoreU(hn::DemoteTo(bits, hn::ConvertTo(wide, wrapped)), bits, to);
+    }
+  }
+
+  static HWY_INLINE V Quotient(V a, V b) {
+    return hn::IfThenZeroElse(hn::Eq(b, hn::Zero(D())), hn::Trunc(hn::Div(a, b)));
+  }
+  static HWY_INLINE V Remainder(V a, V b) {
+    const V zero = hn::Zero(D());
+    const V rest = hn::Sub(a, hn::Mul(hn::Trunc(hn::Div(a, b)), b));
+    const V turned = hn::IfThenElse(hn::Lt(hn::Mul(rest, b), zero), hn::Add(rest, b), rest);
+    return hn::IfThenZeroElse(hn::Eq(b, zero), turned);
+  }
+
+  template <bool remainder>
+  static void Loop(void* dst, const void* a, const void* b, const void*, int64_t n) {
+    constexpr int64_t lanes = hn::MaxLanes(D());
+    auto* out = static_cast<T*>(dst);
+    const auto* x = static_cast<const T*>(a);
+    const auto* y = static_cast<const T*>(b);
+    auto some = [](const T* p, const T* q, T* to) HWY_ATTR {
+      const V left = Load(p);
+      const V right = Load(q);
+      if constexpr (remainder) Store(Remainder(left, right), to);
+      else Store(Quotient(left, right), to);
+    };
+    int64_t i = 0;
+    for (; i + lanes <= n; i += lanes) some(x + i, y + i, out + i);
+    if (i == n) return;
+    T left[lanes] = {};
+    T right[lanes] = {};
+    for (int64_t k = 0; k < lanes && i + k < n; ++k) left[k] = x[i + k];
+    for (int64_t k = 0; k < lanes && i + k < n; ++k) right[k] = y[i + k];
+    some(left, right, left);
+    for (int64_t k = 0; k < lanes && i + k < n; ++k) out[i + k] = left[k];
+  }
+};
+
+template <class T>
+void add_division(TileKernels& kernels) {
+  if constexpr (!std::is_same_v<T, bool> && sizeof(T) <= 4) {
+    constexpr int dtype = static_cast<int>(dtype_of<T>());
+    kernels.rows[static_cast<int>(Row::floor_divide)][dtype] = Division<T>::template Loop<false>;
+    kernels.rows[static_cast<int>(Row::remainder)][dtype] = Division<T>::template Loop<true>;
+  }
+}
+
 template <class... T>
 void add_types(TileKernels& kernels) {
   (add_integer<T>(kernels), ...);
   (add_tests<T>(kernels), ...);
+  (add_division<T>(kernels), ...);
 }
 
 void AddInteger(TileKernels& kernels) {

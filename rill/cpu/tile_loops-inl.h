@@ -47,9 +47,18 @@ namespace HWY_NAMESPACE {
 
 template <class Op, class T, class R>
 void unary_loop(void* dst, const void* a, const void*, const void*, int64_t n) {
-  auto* out = static_cast<R*>(dst);
-  const auto* x = static_cast<const T*>(a);
-  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<R>(Op::value(x[i]));
+  if constexpr (std::is_same_v<T, bool> && std::is_same_v<R, bool>) {
+    // Of two values one or the other, in bits: GCC does not vectorize loops over bool.
+    auto* out = static_cast<uint8_t*>(dst);
+    const auto* x = static_cast<const uint8_t*>(a);
+    const uint8_t of_false = static_cast<bool>(Op::value(false));
+    const uint8_t differs = of_false ^ static_cast<uint8_t>(static_cast<bool>(Op::value(true)));
+    for (int64_t i = 0; i < n; ++i) out[i] = of_false ^ (differs & x[i]);
+  } else {
+    auto* out = static_cast<R*>(dst);
+    const auto* x = static_cast<const T*>(a);
+    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<R>(Op::value(x[i]));
+  }
 }
 
 template <class Op, class T, class R>

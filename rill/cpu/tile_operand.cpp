@@ -55,14 +55,22 @@ void gather_run(int item, void* dst, const char* src, int64_t stride, int64_t co
 
 }  // namespace
 
-TileOperand::TileOperand(const Output& array, const Shape& shape, bool linear, TileKernel widen)
-    : item_(size_of(array.dtype)), data_(array.data), widen_(widen) {
-  if (linear) return;
-  shape_ = shape;
-  strides_ = broadcast_strides(array.shape, array.strides, shape);
+TileOperand::TileOperand(const Output& array, TileKernel widen)
+    : item_(size_of(array.dtype)), data_(array.data), widen_(widen) {}
+
+TileOperand::TileOperand(const Output& array, Shape shape, Strides strides, TileKernel widen)
+    : TileOperand(array, widen) {
+  shape_ = std::move(shape);
+  strides_ = std::move(strides);
   collapse(shape_, strides_);
   if (shape_.size() == 1 && strides_[0] == 0) kind_ = Kind::scalar;
   else if (shape_.size() > 1 || strides_[0] != 1) kind_ = Kind::strided;
+}
+
+void TileOperand::prefetch(int64_t begin, int64_t count) const {
+  if (kind_ != Kind::linear) return;
+  const char* from = data_ + begin * item_;
+  for (int64_t i = 0; i < count * item_; i += 64) __builtin_prefetch(from + i);
 }
 
 void TileOperand::splat(void* slot, void* raw, int64_t tile) const {

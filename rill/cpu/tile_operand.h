@@ -11,8 +11,10 @@ namespace rill {
 class TileOperand {
  public:
   TileOperand() = default;
-  /// `linear`: the elements lie in memory in the order in which the program walks.
-  TileOperand(const Output& array, const Shape& shape, bool linear, TileKernel widen);
+  /// The elements lie in memory in the order in which the program walks.
+  TileOperand(const Output& array, TileKernel widen);
+  /// The program walks `shape` in row-major order, the array with `strides`.
+  TileOperand(const Output& array, Shape shape, Strides strides, TileKernel widen);
 
   /// One value for all elements: the slot holds it `tile` times, from the start.
   bool is_scalar() const { return kind_ == Kind::scalar; }
@@ -21,18 +23,13 @@ class TileOperand {
   /// Whether tiles come straight from memory.
   bool needs_slot() const { return kind_ != Kind::linear || widen_ != nullptr; }
 
-  /// Asks for the memory of elements [begin, begin + count), where they lie in a row.
-  void prefetch(int64_t begin, int64_t count) const {
-    if (kind_ != Kind::linear) return;
-    const char* from = data_ + begin * item_;
-    for (int64_t at = 0; at < count * item_; at += 64) __builtin_prefetch(from + at);
-  }
-
   /// Fills the whole slot of a scalar.
   void splat(void* slot, void* raw, int64_t tile) const;
   /// Elements [begin, begin + count): in memory, or in `slot`. `raw` is room for `count` elements
   /// as they are stored.
   const void* fetch(int64_t begin, int64_t count, void* slot, void* raw) const;
+  /// Asks for the `count` elements from `begin` on, which need not exist, if they are in order.
+  void prefetch(int64_t begin, int64_t count) const;
 
  private:
   enum class Kind : uint8_t { linear, scalar, strided };

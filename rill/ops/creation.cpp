@@ -122,9 +122,11 @@ Array diag(const Array& x, int64_t k, StreamOrDevice s) {
   if (x.ndim() == 2) return diagonal(x, static_cast<int>(k), 0, 1, s);
   StreamScope scope(to_stream(s));
   int64_t n = x.size() + std::abs(k);
-  Array row = pad(x, {std::max<int64_t>(k, 0)}, {std::max<int64_t>(-k, 0)}, Array(0.0, x.dtype()));
-  // Column j of diagonal k holds element j - k of x.
-  return where(eye(n, n, k, Dtype::bool_), row, Array(0.0, x.dtype()));
+  require_sizes("diag", {n, n});
+  Array flat = zeros({n * n}, x.dtype());
+  // Row by row, an element of a diagonal lies n + 1 elements behind the one before.
+  if (x.size() > 0) flat = slice_update(flat, x, {k >= 0 ? k : -k * n}, {n + 1});
+  return reshape(flat, {n, n});
 }
 
 }  // namespace rill

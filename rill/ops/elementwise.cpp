@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <optional>
 
 #include "rill/ops/batching.h"
 #include "rill/ops/derivatives.h"
@@ -230,6 +231,19 @@ bool is_identity(Row row, Dtype dtype) {
   }
 }
 
+/// What a test says of every number of a dtype without infinities and nan.
+std::optional<bool> always(Row row, Dtype dtype) {
+  if (is_inexact(dtype)) return std::nullopt;
+  switch (row) {
+    case Row::isfinite: return true;
+    case Row::isnan:
+    case Row::isinf:
+    case Row::isposinf:
+    case Row::isneginf: return false;
+    default: return std::nullopt;
+  }
+}
+
 }  // namespace
 
 std::span<const RowInfo> elementwise_rows() { return {rows, std::size_t{row_count} - 2}; }
@@ -248,6 +262,9 @@ Array elementwise(Row row, const Array& x, StreamOrDevice s) {
   Dtype compute = compute_dtype(row, x.dtype());
   if (is_identity(row, compute)) return astype(x, compute, s);
   Stream stream = to_stream(s);
+  if (std::optional<bool> answer = always(row, compute)) {
+    return broadcast_to(Array(*answer), x.shape(), stream);
+  }
   return make_array(op_of(row), stream, result_dtype(info(row).kind, compute), x.shape(),
                     {astype(x, compute, stream)});
 }
