@@ -63,9 +63,7 @@ class Joiner {
   }
 
  private:
-  const Instruction& instruction(size_t i) const {
-    return program_.code[low_.code[i].instruction];
-  }
+  const Instruction& instruction(size_t i) const { return program_.code[low_.code[i].instruction]; }
   bool can_join(size_t i) const {
     const Instruction& in = instruction(i);
     return in.in == in.out && (in.in == Dtype::float32 || in.in == Dtype::float64) &&
@@ -84,8 +82,8 @@ class Joiner {
       at = next;
     }
     const Operation& start = low_.code[first];
-    bool reads_number = scalar(start.operands[0]) || (start.operand_count > 1 &&
-                                                      scalar(start.operands[1]));
+    bool reads_number =
+        scalar(start.operands[0]) || (start.operand_count > 1 && scalar(start.operands[1]));
     ChainKernel kernel = chain_kernel(instruction(first).in);
     if (kernel == nullptr || (members.size() == 1 && !reads_number)) return;
     auto begin = static_cast<uint32_t>(links_.size());
@@ -138,9 +136,9 @@ class Joiner {
   Lowered& low_;
   FunctionRef<bool(uint16_t)> is_scalar_;
   std::vector<ChainLink>& links_;
-  std::vector<uint32_t> uses_;    // by register
-  std::vector<size_t> reader_;    // by register: the last operation that reads it
-  std::vector<bool> joined_;      // by operation
+  std::vector<uint32_t> uses_;  // by register
+  std::vector<size_t> reader_;  // by register: the last operation that reads it
+  std::vector<bool> joined_;    // by operation
 };
 
 }  // namespace

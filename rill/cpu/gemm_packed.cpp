@@ -85,9 +85,7 @@ class PackedProduct {
   }
 
  private:
-  TileGrid grid(int64_t cols, int64_t depth) const {
-    return grid_of(call_.shape, cols, depth);
-  }
+  TileGrid grid(int64_t cols, int64_t depth) const { return grid_of(call_.shape, cols, depth); }
 
   // Layout: block of depth, panel of columns, depth, column.
   void pack_b(const Band& band, float* packed) const {

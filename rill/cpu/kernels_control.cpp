@@ -39,8 +39,8 @@ void run_cond(const Launch& launch) {
   for (uint32_t i = 0; i < launch.node.output_count(); ++i) share(launch.out(i), results[i]);
 }
 
-/// A body for the time of a loop, if it runs in fixed memory; given back afterwards. Where every step
-/// is to be seen by itself, none does.
+/// A body for the time of a loop, if it runs in fixed memory; given back afterwards. Where every
+/// step is to be seen by itself, none does.
 class BorrowedLoop {
  public:
   explicit BorrowedLoop(const control::BodyRef& ref, size_t carry) : body_(*ref.body) {

@@ -145,8 +145,7 @@ void LoopBinder::reduce_into(uint16_t from, ReduceAttrs attrs, Dtype in, const S
                              const Strides& strides, uint16_t to, Ops& ops) {
   LoopOp op = operation(LoopOpKind::reduce, to, {from});
   op.detail = static_cast<uint16_t>(code_.reductions.size());
-  code_.reductions.push_back(
-      {attrs.kind, in, shape, strides, attrs.axes, plan_.layout(to).dtype});
+  code_.reductions.push_back({attrs.kind, in, shape, strides, attrs.axes, plan_.layout(to).dtype});
   ops.push_back(op);
 }
 
@@ -262,9 +261,10 @@ void LoopBinder::add_program(const Item& item, Ops& ops) {
     LoopOp op = kernel_call(call.kernel, n, places[call.result], {});
     op.operand_count = call.operand_count;
     for (int k = 0; k < call.operand_count; ++k) op.operands[k] = places[call.operands[k]];
-    bool plain = in.row < Row::cast &&
-                 call.kernel == tile_kernels().rows[static_cast<int>(in.row)]
-                                                   [static_cast<int>(held_as(in.in))];
+    bool plain =
+        in.row < Row::cast &&
+        call.kernel ==
+            tile_kernels().rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
     bool only = plain || (in.row == Row::cast && !is_half(in.in) && !is_half(in.out));
     if (n == 1 && only) op.kind = scalar_kind(in.row, in.in, in.out);
     if (!joins_product(op, ops, last_use[call.operands[0]] == i, last_use[call.operands[1]] == i)) {

@@ -11,9 +11,9 @@ struct LoopOperands {
   std::span<Array> arguments = {};  // the carry, the arrays to walk along axis 0, what is outside
   size_t carry = 0;
   size_t walked = 0;
-  size_t watched = 0;  // instead of a carry: arguments that somebody else changes where they lie
-  int64_t length = 0;              // elements of the arrays to walk
-  bool reverse = false;            // from the last one
+  size_t watched = 0;    // instead of a carry: arguments that somebody else changes where they lie
+  int64_t length = 0;    // elements of the arrays to walk
+  bool reverse = false;  // from the last one
   std::span<Output* const> stacks = {};  // row-major, for the outputs after the carry; or none
 };
 

@@ -46,20 +46,20 @@ void call_step(LoopCode& code, LoopCode::Call& call) {
 
 LoopOpKind scalar_kind(Row row, Dtype in, Dtype out) {
   switch (in) {
-#define TYPE(dtype, word, item)                                      \
-  case Dtype::dtype:                                                 \
-    switch (row) {                                                   \
-      case Row::add: return LoopOpKind::add_##dtype;                 \
-      case Row::subtract: return LoopOpKind::subtract_##dtype;       \
-      case Row::multiply: return LoopOpKind::multiply_##dtype;       \
-      case Row::less: return LoopOpKind::less_##dtype;               \
-      case Row::less_equal: return LoopOpKind::less_equal_##dtype;   \
-      case Row::greater: return LoopOpKind::greater_##dtype;         \
+#define TYPE(dtype, word, item)                                          \
+  case Dtype::dtype:                                                     \
+    switch (row) {                                                       \
+      case Row::add: return LoopOpKind::add_##dtype;                     \
+      case Row::subtract: return LoopOpKind::subtract_##dtype;           \
+      case Row::multiply: return LoopOpKind::multiply_##dtype;           \
+      case Row::less: return LoopOpKind::less_##dtype;                   \
+      case Row::less_equal: return LoopOpKind::less_equal_##dtype;       \
+      case Row::greater: return LoopOpKind::greater_##dtype;             \
       case Row::greater_equal: return LoopOpKind::greater_equal_##dtype; \
-      case Row::equal: return LoopOpKind::equal_##dtype;             \
-      case Row::not_equal: return LoopOpKind::not_equal_##dtype;     \
-      default: break;                                                \
-    }                                                                \
+      case Row::equal: return LoopOpKind::equal_##dtype;                 \
+      case Row::not_equal: return LoopOpKind::not_equal_##dtype;         \
+      default: break;                                                    \
+    }                                                                    \
     break;
     RILL_LOOP_SCALARS(TYPE)
 #undef TYPE
@@ -120,8 +120,8 @@ inline void LoopCode::run_once(const LoopOp* begin, const LoopOp* end) {
       case LoopOpKind::call: call_step(*this, calls[op.detail]); break;
 #define COMPARE(name, dtype, item, symbol) \
   case LoopOpKind::name##_##dtype: store(result, load<item>(a) symbol load<item>(b)); break;
-#define ARITHMETIC(name, dtype, word, symbol)                                    \
-  case LoopOpKind::name##_##dtype:                                               \
+#define ARITHMETIC(name, dtype, word, symbol)                             \
+  case LoopOpKind::name##_##dtype:                                        \
     store(result, static_cast<word>(load<word>(a) symbol load<word>(b))); \
     break;
 #define TYPE(dtype, word, item)           \
@@ -143,9 +143,7 @@ inline void LoopCode::run_once(const LoopOp* begin, const LoopOp* end) {
       case LoopOpKind::mul_add_float64:
         store(result, load<double>(a) * load<double>(b) + load<double>(at[op.operands[2]]));
         break;
-      case LoopOpKind::int32_to_float32:
-        store(result, static_cast<float>(load<int32_t>(a)));
-        break;
+      case LoopOpKind::int32_to_float32: store(result, static_cast<float>(load<int32_t>(a))); break;
 #undef TYPE
 #undef ARITHMETIC
 #undef COMPARE

@@ -12,25 +12,25 @@ namespace rill {
 
 /// The arithmetic that a loop does on single numbers without calling a kernel, with the bits of the
 /// kernels: (name, row, C++ type in which it is computed, element type).
-#define RILL_LOOP_SCALARS(TYPE)              \
-  TYPE(int32, uint32_t, int32_t)             \
-  TYPE(int64, uint64_t, int64_t)             \
-  TYPE(float32, float, float)                \
+#define RILL_LOOP_SCALARS(TYPE)  \
+  TYPE(int32, uint32_t, int32_t) \
+  TYPE(int64, uint64_t, int64_t) \
+  TYPE(float32, float, float)    \
   TYPE(float64, double, double)
 
 enum class LoopOpKind : uint8_t {
-  kernel,   // of a tile
-  copy,     // n bytes
-  copy1,    // of this many bytes
+  kernel,  // of a tile
+  copy,    // n bytes
+  copy1,   // of this many bytes
   copy2,
   copy4,
   copy8,
-  gather,   // of a strided operand, to row-major
+  gather,  // of a strided operand, to row-major
   reduce,
   product,  // with a packed matrix
   call,     // any other operation
-#define TYPE(dtype, word, item)                                                              \
-  add_##dtype, subtract_##dtype, multiply_##dtype, less_##dtype, less_equal_##dtype,         \
+#define TYPE(dtype, word, item)                                                      \
+  add_##dtype, subtract_##dtype, multiply_##dtype, less_##dtype, less_equal_##dtype, \
       greater_##dtype, greater_equal_##dtype, equal_##dtype, not_equal_##dtype,
   RILL_LOOP_SCALARS(TYPE)
 #undef TYPE

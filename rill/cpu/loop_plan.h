@@ -31,9 +31,7 @@ struct LoopPlan {
   std::vector<uint16_t> outputs;  // of the graph
 
   const Output& layout(uint16_t value) const { return values[value].output(); }
-  Output& layout(uint16_t value) {
-    return values[value].node().output(values[value].index());
-  }
+  Output& layout(uint16_t value) { return values[value].node().output(values[value].index()); }
 };
 
 }  // namespace rill

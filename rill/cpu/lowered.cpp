@@ -84,9 +84,7 @@ TileKernel cast(Dtype from, Dtype to) {
 
 Lowered lowered(const Program& program) { return Lowering(program).run(); }
 
-TileKernel narrowing(Dtype dtype) {
-  return is_half(dtype) ? cast(Dtype::float32, dtype) : nullptr;
-}
+TileKernel narrowing(Dtype dtype) { return is_half(dtype) ? cast(Dtype::float32, dtype) : nullptr; }
 TileKernel widening(Dtype dtype) { return is_half(dtype) ? cast(dtype, Dtype::float32) : nullptr; }
 
 }  // namespace rill

@@ -59,16 +59,15 @@ HWY_INLINE void run_block(const ChainLink* links, int count, F* dst, const void*
   for (const ChainLink* link = links; link != links + count; ++link) {
     const F* a = static_cast<const F*>(where[link->a]);
     const F* b = static_cast<const F*>(where[link->b]);
-#define EACH(value)                                             \
-  {                                                             \
+#define EACH(value)                                                     \
+  {                                                                     \
     _Pragma("GCC unroll 8") for (int k = 0; k < K; ++k) acc[k] = value; \
-    break;                                                      \
+    break;                                                              \
   }
 #define A V::load(a + at + k * lanes)
 #define B V::load(b + at + k * lanes)
-#define CASE(name, value)       \
-  case ChainCode::name:         \
-    EACH(value)
+#define CASE(name, value) \
+  case ChainCode::name: EACH(value)
 #define SCALAR_CASE(name, value) \
   case ChainCode::name: {        \
     const T s = V::set(*a);      \

@@ -135,8 +135,8 @@ HWY_INLINE Vector<F> minimum(Vector<F> a, Vector<F> b) {
 
 }  // namespace vector
 
-/// The first `count` elements, fewer than a vector. One number needs no buffer, which would make its
-/// load wait for the stores to it; a masked load may read past the end.
+/// The first `count` elements, fewer than a vector. One number needs no buffer, which would make
+/// its load wait for the stores to it; a masked load may read past the end.
 template <class F>
 HWY_INLINE auto load_rest(const F* from, int64_t count) {
   const hn::ScalableTag<F> d;

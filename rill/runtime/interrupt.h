@@ -42,8 +42,8 @@ void look_around();
 
 }  // namespace detail
 
-/// To be told of each step of a loop. Throws std::runtime_error when the loop shall stop: the process
-/// ends, or the user interrupts the thread that waits for it and runs it.
+/// To be told of each step of a loop. Throws std::runtime_error when the loop shall stop: the
+/// process ends, or the user interrupts the thread that waits for it and runs it.
 class LoopPulse {
  public:
   /// Looks at the clock once in so many steps.

@@ -118,10 +118,9 @@ bool Walk::is_known_input(const Node& input, uint32_t into) const {
 
 /// How many operands of a node are no single numbers and, as far as is known, not read by a group.
 uint32_t Walk::new_inputs(const Node& node, uint32_t into) const {
-  return static_cast<uint32_t>(
-      std::count_if(node.inputs.begin(), node.inputs.end(), [&](const Array& input) {
-        return input.size() > 1 && !is_known_input(input.node(), into);
-      }));
+  return static_cast<uint32_t>(std::count_if(
+      node.inputs.begin(), node.inputs.end(),
+      [&](const Array& input) { return input.size() > 1 && !is_known_input(input.node(), into); }));
 }
 
 bool Walk::joins(uint32_t position, uint32_t into) const {

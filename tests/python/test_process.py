@@ -103,7 +103,7 @@ def test_ctrl_c_during_a_long_wait(wait):
         child.wait()
 
 
-LOOPS = {  # without an end: on the waiting thread or another one; small, and too large for one place
+LOOPS = {  # without an end, or nearly so
     "small": "x = mx.while_loop(lambda s: s >= 0, lambda s: s * 1, mx.array(1))",
     "large": "x = mx.while_loop(lambda s: s[0, 0] >= 0, lambda s: s * 1, mx.ones((300, 300)))",
     "compiled": (
@@ -120,7 +120,7 @@ try:
     %s
 except KeyboardInterrupt:
     print("interrupted", flush=True)
-print((mx.arange(3) + 1).tolist(), flush=True)
+print(mx.add(mx.array(1), 2, stream=mx.new_stream(mx.cpu)).item(), flush=True)
 """
 
 
@@ -140,7 +140,7 @@ def test_endless_loops_end(loop, wait):
         child.send_signal(signal.SIGINT)
         start = time.monotonic()
         assert child.stdout.readline() == "interrupted\n"
-        assert child.stdout.readline() == "[1, 2, 3]\n"
+        assert child.stdout.readline() == "3\n"
         assert child.wait(10) == 0
         assert time.monotonic() - start < 5
     finally:
