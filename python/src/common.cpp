@@ -5,6 +5,7 @@
 #include <atomic>
 #include <thread>
 
+#include "rill/runtime/interrupt.h"
 #include "streams.h"
 
 namespace rill::python {
@@ -29,6 +30,7 @@ void begin_shutdown() {
   main_thread = std::this_thread::get_id();
   shutting_down = true;
   WithoutGil released;  // threads that wait for the GIL now pass; what is queued runs
+  cancel_loops();       // but loops without an end
   synchronize_all();
 }
 

@@ -102,9 +102,9 @@ bool run_small_while(const Launch& launch) {
   append(asked, launch.inputs.subspan(count, tests));
   condition->bind({.arguments = asked, .watched = count});
   LoopPulse pulse(64);
-  for (condition->step(); *condition->output(0) != 0; condition->step()) {
+  for (condition->run(1); *condition->output(0) != 0; condition->run(1)) {
     pulse.beat();
-    body->step();
+    body->run(1);
   }
   keep_carry(launch, *body.operator->(), count);
   return true;
@@ -162,10 +162,11 @@ bool run_small_scan(const Launch& launch) {
               .length = attrs.length,
               .reverse = attrs.reverse,
               .stacks = stacks});
-  LoopPulse pulse(64);
-  for (int64_t step = 0; step < attrs.length; ++step) {
+  constexpr int64_t at_once = 64;
+  LoopPulse pulse(1);
+  for (int64_t left = attrs.length; left > 0; left -= at_once) {
+    body->run(std::min(left, at_once));
     pulse.beat();
-    body->step();
   }
   keep_carry(launch, *body.operator->(), count);
   return true;

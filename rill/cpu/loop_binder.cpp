@@ -204,6 +204,26 @@ void LoopBinder::add_store(const Item& item, size_t i, uint16_t from, Ops& ops) 
               item.results[i], ops);
 }
 
+/// A sum whose operand is the product before it, which is not read again, is one operation with it.
+bool LoopBinder::joins_product(const LoopOp& op, Ops& ops, bool first_dies, bool second_dies) {
+  bool single = op.kind == LoopOpKind::add_float32;
+  if (ops.empty() || (!single && op.kind != LoopOpKind::add_float64)) return false;
+  LoopOp& product = ops.back();
+  auto wanted = single ? LoopOpKind::multiply_float32 : LoopOpKind::multiply_float64;
+  if (product.kind != wanted || places_[product.result].room != Room::passing ||
+      op.operands[0] == op.operands[1]) {
+    return false;
+  }
+  bool first = op.operands[0] == product.result && first_dies;
+  bool second = op.operands[1] == product.result && second_dies;
+  if (!first && !second) return false;
+  product.kind = single ? LoopOpKind::mul_add_float32 : LoopOpKind::mul_add_float64;
+  product.operands[2] = op.operands[first ? 1 : 0];
+  product.operand_count = 3;
+  product.result = op.result;
+  return true;
+}
+
 void LoopBinder::add_program(const Item& item, Ops& ops) {
   const Program& program = *item.step.program;
   const Lowered low = lowered(program);
@@ -241,10 +261,15 @@ void LoopBinder::add_program(const Item& item, Ops& ops) {
     LoopOp op = kernel_call(call.kernel, n, places[call.result], {});
     op.operand_count = call.operand_count;
     for (int k = 0; k < call.operand_count; ++k) op.operands[k] = places[call.operands[k]];
-    bool plain = call.kernel ==
-                 tile_kernels().rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
-    if (n == 1 && in.row < Row::cast && plain) op.kind = scalar_kind(in.row, held_as(in.in));
-    ops.push_back(op);
+    bool plain =
+        in.row < Row::cast &&
+        call.kernel ==
+            tile_kernels().rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
+    bool only = plain || (in.row == Row::cast && !is_half(in.in) && !is_half(in.out));
+    if (n == 1 && only) op.kind = scalar_kind(in.row, in.in, in.out);
+    if (!joins_product(op, ops, last_use[call.operands[0]] == i, last_use[call.operands[1]] == i)) {
+      ops.push_back(op);
+    }
     for (int k = 0; k < call.operand_count; ++k) {
       uint16_t reg = call.operands[k];
       bool passes = reg >= program.inputs.size() && reg != call.result && last_use[reg] == i &&

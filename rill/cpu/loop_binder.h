@@ -35,6 +35,7 @@ class LoopBinder {
   bool add_product(const Item& item, Ops& ops);
   void add_reduction(const Item& item, Ops& ops);
   void add_program(const Item& item, Ops& ops);
+  bool joins_product(const LoopOp& op, Ops& ops, bool first_dies, bool second_dies);
   void add_call(Item& item, Ops& ops);
   uint16_t program_operand(const Item& item, size_t k, Ops& ops);
   void add_store(const Item& item, size_t i, uint16_t from, Ops& ops);
@@ -65,7 +66,7 @@ class LoopBinder {
   std::vector<Place> places_;
   Ops start_, end_;  // around each_: the carry as it was; what is kept of the step
   std::vector<StackRow> rows_;
-  std::vector<LoopBody::Move> moving_;  // roots
+  std::vector<LoopCode::Move> moving_;  // roots
   size_t lasting_bytes_ = 0;
   size_t passing_bytes_ = 0;  // of the program at hand
   size_t most_passing_ = 0;

@@ -42,13 +42,12 @@ bool LoopBody::fits(size_t carry) const {
 
 void LoopBody::bind(const LoopOperands& operands) { LoopBinder(*this, operands).run(); }
 
-void LoopBody::step() {
+void LoopBody::run(int64_t steps) {
   if (!begun_) {
-    code_.run(once_);
+    code_.run(once_, {}, 1);
     begun_ = true;
   }
-  code_.run(each_);
-  for (const Move& move : moves_) code_.where[move.place] += move.bytes;
+  code_.run(each_, moves_, steps);
 }
 
 void LoopBody::unbind() {

@@ -28,8 +28,8 @@ class LoopBody final : public RefCounted {
 
   /// Prepares the steps over these operands, which must live until unbind(); the carry is copied.
   void bind(const LoopOperands& operands);
-  /// Does the next step. Throws what an operation throws.
-  void step();
+  /// Does the next steps. Throws what an operation throws.
+  void run(int64_t steps);
   /// Lets go of the operands.
   void unbind();
 
@@ -41,11 +41,6 @@ class LoopBody final : public RefCounted {
  private:
   friend class LoopBinder;
 
-  struct Move {
-    uint16_t place;
-    int64_t bytes;  // a step
-  };
-
   LoopPlan plan_;
   Ref<Buffer> memory_;               // of the carry, and of results
   std::vector<Ref<Buffer>> blocks_;  // by value: its part of it; null where it has none
@@ -53,7 +48,7 @@ class LoopBody final : public RefCounted {
   LoopCode code_;
   std::vector<LoopOp> once_;  // what is the same at each step
   std::vector<LoopOp> each_;
-  std::vector<Move> moves_;
+  std::vector<LoopCode::Move> moves_;
   bool begun_ = false;
 };
 

@@ -44,7 +44,7 @@ void call_step(LoopCode& code, LoopCode::Call& call) {
 
 }  // namespace
 
-LoopOpKind scalar_kind(Row row, Dtype in) {
+LoopOpKind scalar_kind(Row row, Dtype in, Dtype out) {
   switch (in) {
 #define TYPE(dtype, word, item)                                          \
   case Dtype::dtype:                                                     \
@@ -67,7 +67,8 @@ LoopOpKind scalar_kind(Row row, Dtype in) {
   }
   if (row == Row::divide && in == Dtype::float32) return LoopOpKind::divide_float32;
   if (row == Row::divide && in == Dtype::float64) return LoopOpKind::divide_float64;
-  return LoopOpKind::kernel;
+  bool widens = row == Row::cast && in == Dtype::int32 && out == Dtype::float32;
+  return widens ? LoopOpKind::int32_to_float32 : LoopOpKind::kernel;
 }
 
 LoopOpKind copy_kind(int64_t bytes) {
@@ -80,9 +81,17 @@ LoopOpKind copy_kind(int64_t bytes) {
   }
 }
 
-void LoopCode::run(const std::vector<LoopOp>& ops) {
+void LoopCode::run(const std::vector<LoopOp>& ops, const std::vector<Move>& moves, int64_t times) {
+  for (; times > 0; --times) {
+    run_once(ops.data(), ops.data() + ops.size());
+    for (const Move& move : moves) where[move.place] += move.bytes;
+  }
+}
+
+inline void LoopCode::run_once(const LoopOp* begin, const LoopOp* end) {
   char* const* at = where.data();
-  for (const LoopOp& op : ops) {
+  for (const LoopOp* next = begin; next != end; ++next) {
+    const LoopOp& op = *next;
     char* result = at[op.result];
     const char* a = at[op.operands[0]];
     const char* b = at[op.operands[1]];
@@ -128,6 +137,13 @@ void LoopCode::run(const std::vector<LoopOp>& ops) {
         RILL_LOOP_SCALARS(TYPE)
         ARITHMETIC(divide, float32, float, /)
         ARITHMETIC(divide, float64, double, /)
+      case LoopOpKind::mul_add_float32:
+        store(result, load<float>(a) * load<float>(b) + load<float>(at[op.operands[2]]));
+        break;
+      case LoopOpKind::mul_add_float64:
+        store(result, load<double>(a) * load<double>(b) + load<double>(at[op.operands[2]]));
+        break;
+      case LoopOpKind::int32_to_float32: store(result, static_cast<float>(load<int32_t>(a))); break;
 #undef TYPE
 #undef ARITHMETIC
 #undef COMPARE

@@ -36,6 +36,9 @@ enum class LoopOpKind : uint8_t {
 #undef TYPE
       divide_float32,
   divide_float64,
+  mul_add_float32,  // with two roundings
+  mul_add_float64,
+  int32_to_float32,
 };
 
 /// Operands and result are numbers of places.
@@ -51,7 +54,7 @@ struct LoopOp {
 
 /// The operation on one element that does what `kernel` of a row does, without a call; a call of
 /// the kernel where there is none.
-LoopOpKind scalar_kind(Row row, Dtype in);
+LoopOpKind scalar_kind(Row row, Dtype in, Dtype out);
 LoopOpKind copy_kind(int64_t bytes);
 
 struct LoopCode {
@@ -87,14 +90,23 @@ struct LoopCode {
     std::vector<Result> results;
   };
 
+  struct Move {
+    uint16_t place;
+    int64_t bytes;  // a step
+  };
+
   std::vector<char*> where;  // by place
   std::vector<Gather> gathers;
   std::vector<Reduction> reductions;
   std::vector<Product> products;
   std::vector<Call> calls;
 
-  /// Throws what an operation throws, named after it.
-  void run(const std::vector<LoopOp>& ops);
+  /// Does `ops` so often; places move after each time. Throws what an operation throws, named
+  /// after it.
+  void run(const std::vector<LoopOp>& ops, const std::vector<Move>& moves, int64_t times);
+
+ private:
+  void run_once(const LoopOp* begin, const LoopOp* end);
 };
 
 }  // namespace rill

@@ -170,7 +170,7 @@ void LoopBinder::finish() {
     }
     code_.where.push_back(start + place.delta);
   }
-  for (const LoopBody::Move& move : moving_) {
+  for (const LoopCode::Move& move : moving_) {
     for (size_t p = 0; p < places_.size(); ++p) {
       if (root(static_cast<uint16_t>(p)) == move.place)
         body_.moves_.push_back({static_cast<uint16_t>(p), move.bytes});

@@ -135,7 +135,18 @@ HWY_INLINE Vector<F> minimum(Vector<F> a, Vector<F> b) {
 
 }  // namespace vector
 
-/// Whole vectors, then the rest through a buffer: a masked load may read past the end.
+/// The first `count` elements, fewer than a vector. One number needs no buffer, which would make
+/// its load wait for the stores to it; a masked load may read past the end.
+template <class F>
+HWY_INLINE auto load_rest(const F* from, int64_t count) {
+  const hn::ScalableTag<F> d;
+  if (count == 1) return hn::Set(d, *from);
+  HWY_ALIGN F in[hn::MaxLanes(d)] = {};
+  for (int64_t k = 0; k < count; ++k) in[k] = from[k];
+  return hn::Load(d, in);
+}
+
+/// Whole vectors, then the rest.
 template <class F, class Op>
 HWY_INLINE void for_vectors(void* dst, const void* a, int64_t n, Op&& op) {
   const hn::ScalableTag<F> d;
@@ -144,13 +155,15 @@ HWY_INLINE void for_vectors(void* dst, const void* a, int64_t n, Op&& op) {
   const auto* x = static_cast<const F*>(a);
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) hn::StoreU(op(hn::LoadU(d, x + i), i).v, d, out + i);
-  if (i < n) {
-    HWY_ALIGN F in[hn::MaxLanes(d)] = {};
-    HWY_ALIGN F rest[hn::MaxLanes(d)];
-    for (int64_t k = i; k < n; ++k) in[k - i] = x[k];
-    hn::Store(op(hn::Load(d, in), i).v, d, rest);
-    for (int64_t k = i; k < n; ++k) out[k] = rest[k - i];
+  if (i == n) return;
+  const auto rest = op(load_rest(x + i, n - i), i).v;
+  if (n - i == 1) {
+    out[i] = hn::GetLane(rest);
+    return;
   }
+  HWY_ALIGN F last[hn::MaxLanes(d)];
+  hn::Store(rest, d, last);
+  for (int64_t k = i; k < n; ++k) out[k] = last[k - i];
 }
 
 template <class Op, class F>
@@ -167,9 +180,7 @@ void binary_vectors(void* dst, const void* a, const void* b, const void*, int64_
   const auto* y = static_cast<const F*>(b);
   for_vectors<F>(dst, a, n, [y, d, n, lanes](auto x, int64_t i) HWY_ATTR {
     if (HWY_LIKELY(i + lanes <= n)) return Op::value(V(x), V(hn::LoadU(d, y + i)));
-    HWY_ALIGN F in[hn::MaxLanes(d)] = {};
-    for (int64_t k = i; k < n; ++k) in[k - i] = y[k];
-    return Op::value(V(x), V(hn::Load(d, in)));
+    return Op::value(V(x), V(load_rest(y + i, n - i)));
   });
 }
 

@@ -184,35 +184,49 @@ Arrays history_of(const ScanAttrs& attrs, const Arrays& inputs, const Arrays& ou
 }
 
 /// A scan the other way, whose carry is the cotangents of the carry and the sums of those of what
-/// comes from outside.
+/// comes from outside; only of what is wanted.
 Arrays scan_vjp(const VjpArgs& args) {
   const auto& attrs = args.attrs.as<ScanAttrs>();
   int64_t c = attrs.carry;
   int64_t x = attrs.walked;
   Arrays inputs(args.inputs.begin(), args.inputs.end());
   Arrays outside = rest(inputs, c + x);
+  std::vector<size_t> varied;  // the carry, walked arrays and those from outside
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (i < static_cast<size_t>(c) || args.wanted[i]) varied.push_back(i);
+  }
+  auto walks = std::count_if(varied.begin(), varied.end(),
+                             [&](size_t i) { return i < static_cast<size_t>(c + x); });
   Arrays cotangents = or_zeros(args.cotangents, args.outputs);
   Arrays init = part(cotangents, 0, c);
-  for (const Array& array : outside) init.push_back(zeros_like(array));
+  for (size_t k = walks; k < varied.size(); ++k) init.push_back(zeros_like(inputs[varied[k]]));
   Arrays walked = history_of(attrs, inputs, args.outputs);
   append(walked, part(inputs, c, x));
   append(walked, rest(cotangents, c));
   auto step = [&](const Arrays& carry, const Arrays& at) {
     Arrays primals = part(at, 0, c + x);
     append(primals, outside);
+    auto body = [&](const Arrays& values) {
+      Arrays all = primals;
+      for (size_t k = 0; k < values.size(); ++k) all[varied[k]] = values[k];
+      return attrs.body.graph().apply(all);
+    };
+    Arrays values;
+    for (size_t i : varied) values.push_back(primals[i]);
     Arrays own = part(carry, 0, c);
     append(own, rest(at, c + x));
-    Arrays gradients = cast_like(vjp(graph_of(attrs.body), primals, own).second, primals);
-    Carried result{part(gradients, 0, c), part(gradients, c, x)};
-    for (size_t i = 0; i < outside.size(); ++i) {
-      result.carry.push_back(carry[c + i] + gradients[c + x + i]);
-    }
+    Arrays gradients = cast_like(vjp(body, values, own).second, values);
+    Carried result{part(gradients, 0, c), part(gradients, c, walks - c)};
+    Arrays sums = rest(gradients, walks);
+    for (size_t k = 0; k < sums.size(); ++k) result.carry.push_back(carry[c + k] + sums[k]);
     return result;
   };
   Carried back = scan(step, init, walked, attrs.length, !attrs.reverse, to_stream());
-  Arrays result = part(back.carry, 0, c);
-  append(result, back.outputs);
-  append(result, rest(back.carry, c));
+  Arrays found = part(back.carry, 0, c);
+  append(found, back.outputs);
+  append(found, rest(back.carry, c));
+  Arrays result(inputs.size());
+  for (size_t k = 0; k < varied.size(); ++k) result[varied[k]] = found[k];
   return result;
 }
 

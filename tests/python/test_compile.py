@@ -512,3 +512,32 @@ def test_pending_results_outlive_the_function():
     results = [mx.compile(lambda x, k=k: mx.exp(x) + k)(mx.array(0.0)) for k in range(5)]
     gc.collect()
     assert [r.item() for r in results] == [1.0 + k for k in range(5)]
+
+
+def polynomials(x, y, row):
+    """More numbers than a program has operands, and every kind of chained arithmetic."""
+    total = x * 0.5
+    for k in range(20):
+        total = (total * y + (k + 0.25)) * (0.125 * k) - x
+    ratio = (3 - y * (1.5 + x)) / (x * x + 2.5) + 1 / (mx.square(y) + row)
+    return mx.sqrt(mx.abs(total)) * -ratio, total / 7 - 2 / (ratio + 5), row - total * row
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("shape", [(1,), (511,), (4, 150), (3, 1025), (0, 4)])
+def test_long_arithmetic_has_the_bits_of_single_operations(shape, dtype):
+    dtype = getattr(mx, dtype)
+    x = mx.random.normal(shape[::-1], key=mx.random.key(1)).astype(dtype).T
+    y = mx.random.normal(shape, key=mx.random.key(2)).astype(dtype)
+    row = mx.random.normal(shape[-1:], key=mx.random.key(3)).astype(dtype)
+    mx.eval(x, y, row)
+    fused = mx.compile(polynomials)(x, y, row)
+    donated = polynomials(x + 0, y + 0, row)
+    mx.eval(fused, donated)
+    with mx.debug():  # nothing is fused
+        single = polynomials(x, y, row)
+        mx.eval(single)
+    for one, two, three in zip(fused, donated, single):
+        assert one.dtype == three.dtype == dtype
+        np.testing.assert_array_equal(to_numpy(one), to_numpy(three))
+        np.testing.assert_array_equal(to_numpy(two), to_numpy(three))

@@ -172,6 +172,121 @@ def test_scan_is_the_loop(length, reverse):
     np.testing.assert_array_equal(to_numpy(ys), to_numpy(expected[1]))
 
 
+BODIES = {  # what a step makes of the carry (two 3x3 matrices) and an element
+    "swap": lambda a, b, x: ((b, a), x),
+    "read after write": lambda a, b, x: ((a * x, a + b), a - b),
+    "write after read": lambda a, b, x: ((a + b, b * x), b),
+    "views": lambda a, b, x: ((a.T, b[::-1]), a.T[1] + x[0]),
+    "view of the next": lambda a, b, x: (((c := a + x).T, b), c[0]),
+    "reshaped": lambda a, b, x: (((a.reshape(9) + 1).reshape(3, 3), a.T.reshape(3, 3)), b),
+    "one value, three places": lambda a, b, x: ((c := a - x, c), c),
+    "old carry as output": lambda a, b, x: ((a + b, a), (a, b[0])),
+    "carry that stays": lambda a, b, x: ((a + b, b), a.sum() * x),
+    "constant carry": lambda a, b, x: ((mx.zeros_like(a), x), a * 2 + b),
+    "stretched": lambda a, b, x: ((a + x[0], a[:, :1] - b), x[:, 1:2] * b),
+    "reduced": lambda a, b, x: ((a - b.sum(), b + a.max(axis=0)), (a + x).sum(axis=1)),
+    "sorted": lambda a, b, x: ((mx.sort(a + x, axis=0), mx.cumsum(b, axis=1) - x), mx.argmax(a)),
+    "selected": lambda a, b, x: (
+        (mx.where(a > x, a, b), mx.maximum(a, b)),
+        (a > b).astype(a.dtype),
+    ),
+    "cast": lambda a, b, x: ((a.astype(mx.float32).astype(a.dtype), b + a), a.astype(mx.int32)),
+    "branch": lambda a, b, x: (
+        (mx.cond(x[0, 0] > 0, lambda a: a + x, lambda a: a.T, a), b),
+        mx.cond(x[0, 0] > 0, lambda: mx.array(1), lambda: mx.array(2)),
+    ),
+    "loop": lambda a, b, x: (
+        (
+            mx.scan(lambda c, y: (c - y, c), a[0], x)[1],
+            mx.while_loop(lambda c: c.sum() < 0, mx.abs, b),
+        ),
+        x,
+    ),
+}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("dtype", ["int32", "float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("body", BODIES)
+def test_loops_in_place_have_the_bits_of_the_loop(body, dtype, reverse):
+    as_type = lambda x: (x * 4).astype(getattr(mx, dtype))
+    a, b = as_type(normal(3, 3, seed=1)), as_type(normal(3, 3, seed=2))
+    xs = as_type(normal(3, 5, 3, seed=3)).transpose(1, 2, 0)
+    f = lambda carry, x: BODIES[body](*carry, x)
+    carry, ys = mx.scan(f, (a, b), xs, reverse=reverse)
+    expected, rows = (a, b), [None] * 5
+    for i in reversed(range(5)) if reverse else range(5):
+        expected, rows[i] = f(expected, xs[i])
+    rows = [row if isinstance(row, tuple) else (row,) for row in rows]
+    ys = ys if isinstance(ys, tuple) else (ys,)
+    pairs = [*zip(carry, expected), *((y, mx.stack(list(row))) for y, row in zip(ys, zip(*rows)))]
+    for own, plain in pairs:
+        assert own.dtype == plain.dtype
+        np.testing.assert_array_equal(to_numpy(own), to_numpy(plain))
+    with mx.trace():  # every step by itself
+        again, _ = mx.scan(f, (a, b), xs, reverse=reverse)
+        mx.eval(again)
+    for own, plain in zip(again, expected):
+        np.testing.assert_array_equal(to_numpy(own), to_numpy(plain))
+
+
+@pytest.mark.parametrize("dtype", ["bool_", "int32", "int64", "uint8", "float32", "float64"])
+def test_loops_over_single_numbers(dtype):
+    dtype = getattr(mx, dtype)
+    one, two = mx.array(1).astype(dtype), mx.array(2).astype(dtype)
+
+    def f(c, x):
+        sum_ = c * two + x
+        part = mx.exp((c - x).astype(mx.float32)) / 3
+        return sum_ - (sum_ > two).astype(dtype), (
+            sum_,
+            part,
+            c == x,
+            c <= x,
+            c >= x,
+            c != x,
+            c < x,
+        )
+
+    xs = (normal(20) * 3).astype(dtype)
+    carry, ys = mx.scan(f, one, xs)
+    c, rows = one, []
+    for i in range(20):
+        c, row = f(c, xs[i])
+        rows.append(row)
+    np.testing.assert_array_equal(to_numpy(carry), to_numpy(c))
+    for own, row in zip(ys, zip(*rows)):
+        np.testing.assert_array_equal(to_numpy(own), to_numpy(mx.stack(list(row))))
+
+
+@pytest.mark.parametrize("size", [2, 65, 200])  # small, longer than a tile, too large to be kept
+def test_loops_of_all_sizes(size):
+    w, xs, h = normal(size, size) / size, normal(4, size, size, seed=1), normal(size, size, seed=2)
+    f = lambda h, x: ((h := mx.tanh(h @ w + x @ w.T + mx.arange(size))), h.sum(axis=-1))
+    big = mx.ones((300, 300))
+    (carry, same), ys = mx.scan(lambda c, x: ((f(c[0], x)[0], c[1]), f(c[0], x)[1]), (h, big), xs)
+    expected = python_scan(f, h, xs)
+    np.testing.assert_array_equal(to_numpy(carry), to_numpy(expected[0]))
+    np.testing.assert_array_equal(to_numpy(ys), to_numpy(expected[1]))
+    assert same.shape == big.shape and same.sum().item() == 90_000
+
+
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2), (1, 2)])
+def test_gradients_of_some_operands(wanted):
+    w, xs, h = normal(3, 3, seed=1), normal(5, 3, seed=2), normal(3, seed=3)
+
+    def loss(scan):
+        def f(w, xs, h):
+            carry, ys = scan(lambda c, x: ((c := mx.tanh(c @ w + x)), c * x), h, xs)
+            return carry.sum() + ys.sum()
+
+        return f
+
+    own, plain = (mx.grad(loss(scan), argnums=wanted)(w, xs, h) for scan in (mx.scan, python_scan))
+    for a, b in zip(own, plain):
+        assert_near(a, to_numpy(b), tolerance=1e-5)
+
+
 def test_scan_over_trees_and_without_arrays():
     carry, ys = mx.scan(
         lambda c, x: ({"n": c["n"] + x["a"]}, [x["b"] * 2, c["n"]]),

@@ -103,6 +103,57 @@ def test_ctrl_c_during_a_long_wait(wait):
         child.wait()
 
 
+LOOPS = {  # without an end, or nearly so
+    "small": "x = mx.while_loop(lambda s: s >= 0, lambda s: s * 1, mx.array(1))",
+    "large": "x = mx.while_loop(lambda s: s[0, 0] >= 0, lambda s: s * 1, mx.ones((300, 300)))",
+    "compiled": (
+        "f = lambda x: mx.while_loop(lambda s: s >= 0, lambda s: s * 1, x) + 1\n"
+        "x = mx.compile(f)(mx.array(1))"
+    ),
+    "a long scan": "x = mx.scan(lambda c, x: (mx.sin(c), None), mx.array(1.0), length=1 << 60)[0]",
+}
+LOOP_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print("ready", flush=True)
+try:
+    %s
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+print(mx.add(mx.array(1), 2, stream=mx.new_stream(mx.cpu)).item(), flush=True)
+"""
+
+
+@rill_only
+@pytest.mark.parametrize("wait", ["mx.eval(x)", "mx.async_eval(x); mx.eval(x)"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_endless_loops_end(loop, wait):
+    """Ctrl-C ends the wait, other work goes on, and the process ends by itself."""
+    script = PRELUDE + LOOPS[loop] + LOOP_CTRL_C % wait
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+        child.send_signal(signal.SIGINT)
+        start = time.monotonic()
+        assert child.stdout.readline() == "interrupted\n"
+        assert child.stdout.readline() == "3\n"
+        assert child.wait(10) == 0
+        assert time.monotonic() - start < 5
+    finally:
+        child.kill()
+        child.wait()
+
+
+@rill_only
+def test_exit_ends_endless_loops():
+    done = run(LOOPS["small"] + "\nmx.async_eval(x)\ntime.sleep(0.1)\n")
+    assert done.returncode == 0, done.stderr
+
+
 def wait_for(child, seconds):
     """The exit status of a forked child; one that hangs is killed and None."""
     limit = time.monotonic() + seconds
