@@ -38,11 +38,11 @@ def mlp_inputs(rng):
     return params, images, rng.integers(0, 10, 256).astype(np.int32)
 
 
-def transformer_inputs(rng):
+def transformer_inputs(rng, layers: int = LAYERS):
     """Returns (parameters, tokens [8, 128], next tokens [8, 128])."""
     table = rng.standard_normal((VOCABULARY + LENGTH, WIDTH), dtype=np.float32) * 0.02
     params = {"tokens.weight": table[:VOCABULARY], "positions.weight": table[VOCABULARY:]}
-    for i in range(LAYERS):
+    for i in range(layers):
         block = f"blocks.{i}"
         params |= _norm(f"{block}.norm1") | _linear(rng, f"{block}.qkv", WIDTH, 3 * WIDTH)
         params |= _linear(rng, f"{block}.out", WIDTH, WIDTH) | _norm(f"{block}.norm2")
@@ -73,31 +73,42 @@ def mlp_loss(mx, p, images, labels):
     return _cross_entropy(mx, x, labels)
 
 
-def transformer_loss(mx, p, tokens, following):
-    """Returns the mean cross entropy of a pre-norm transformer with exact gelu."""
+def transformer_loss(mx, p, tokens, following, checkpoint: bool = False):
+    """Returns the mean cross entropy of a pre-norm transformer with exact gelu.
 
-    def norm(name, x):
+    With `checkpoint`, each block keeps its input alone for the way back.
+    """
+
+    def norm(p, name, x):
         return mx.fast.layer_norm(x, p[f"{name}.weight"], p[f"{name}.bias"], 1e-5)
 
     def heads(x):
         return x.reshape(BATCH, LENGTH, HEADS, -1).transpose(0, 2, 1, 3)
 
-    scale = 1 / math.sqrt(WIDTH // HEADS)
-    x = p["tokens.weight"][tokens] + p["positions.weight"]
-    for i in range(LAYERS):
-        block = f"blocks.{i}"
-        qkv = mx.split(_dense(p, f"{block}.qkv", norm(f"{block}.norm1", x)), 3, axis=-1)
+    def block(p, x):
+        qkv = mx.split(_dense(p, "qkv", norm(p, "norm1", x)), 3, axis=-1)
         q, k, v = map(heads, qkv)
         y = mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask="causal")
         y = y.transpose(0, 2, 1, 3).reshape(BATCH, LENGTH, WIDTH)
-        x = x + _dense(p, f"{block}.out", y)
-        y = _dense(p, f"{block}.up", norm(f"{block}.norm2", x))
+        x = x + _dense(p, "out", y)
+        y = _dense(p, "up", norm(p, "norm2", x))
         y = y * (1 + mx.erf(y * math.sqrt(0.5))) * 0.5
-        x = x + _dense(p, f"{block}.down", y)
-    return _cross_entropy(mx, _dense(p, "head", norm("norm", x)), following)
+        return x + _dense(p, "down", y)
+
+    scale = 1 / math.sqrt(WIDTH // HEADS)
+    run = mx.checkpoint(block) if checkpoint else block
+    x = p["tokens.weight"][tokens] + p["positions.weight"]
+    for i in range(_layers_of(p)):
+        prefix = f"blocks.{i}."
+        x = run({k.removeprefix(prefix): v for k, v in p.items() if k.startswith(prefix)}, x)
+    return _cross_entropy(mx, _dense(p, "head", norm(p, "norm", x)), following)
 
 
-def _mlx_step(loss_of, decay: float):
+def _layers_of(params) -> int:
+    return sum(name.endswith("qkv.weight") for name in params)
+
+
+def mlx_step(loss_of, decay: float, compiles: bool = True):
     """Returns a setup whose result is one function: take an Adam step, return the loss."""
 
     def setup(mx, params, *batch):
@@ -122,7 +133,7 @@ def _mlx_step(loss_of, decay: float):
 
         zeros = {name: mx.zeros_like(p) for name, p in params.items()}
         state = (params, zeros, zeros, mx.array(0.0))
-        compiled = mx.compile(advance)
+        compiled = mx.compile(advance) if compiles else advance
         try:
             mx.eval(compiled(state, *batch)[0])
         except Exception:
@@ -132,15 +143,16 @@ def _mlx_step(loss_of, decay: float):
     return setup
 
 
-mlx_mlp = _mlx_step(mlp_loss, 0.0)
-mlx_transformer = _mlx_step(transformer_loss, DECAY)
+mlx_mlp = mlx_step(mlp_loss, 0.0)
+mlx_transformer = mlx_step(transformer_loss, DECAY)
 
 
 # For PyTorch.
 
 
-def _torch_model(torch):
+def _torch_model(torch, layers: int, checkpoint: bool):
     from torch import nn
+    from torch.utils.checkpoint import checkpoint as run_again
 
     class Block(nn.Module):
         def __init__(self):
@@ -161,13 +173,13 @@ def _torch_model(torch):
             super().__init__()
             self.tokens = nn.Embedding(VOCABULARY, WIDTH)
             self.positions = nn.Embedding(LENGTH, WIDTH)
-            self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
+            self.blocks = nn.ModuleList(Block() for _ in range(layers))
             self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, VOCABULARY)
 
         def forward(self, tokens):
             x = self.tokens(tokens) + self.positions.weight
             for block in self.blocks:
-                x = block(x)
+                x = run_again(block, x, use_reentrant=False) if checkpoint else block(x)
             return self.head(self.norm(x)).flatten(0, 1)
 
     return Transformer()
@@ -197,10 +209,10 @@ def torch_mlp(torch, params, images, labels):
     return _torch_step(torch, nn.Sequential(*layers), torch.optim.Adam, params, images, labels)
 
 
-def torch_transformer(torch, params, tokens, following):
+def torch_transformer(torch, params, tokens, following, checkpoint: bool = False):
     """Returns the step of the transformer with torch.optim.AdamW (weight decay 0.01)."""
-    optimizer = torch.optim.AdamW
-    return _torch_step(torch, _torch_model(torch), optimizer, params, tokens, following)
+    model = _torch_model(torch, _layers_of(params), checkpoint)
+    return _torch_step(torch, model, torch.optim.AdamW, params, tokens, following)
 
 
 def _print_references() -> None:

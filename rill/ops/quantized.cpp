@@ -3,6 +3,7 @@
 #include <string>
 
 #include "rill/ops/creation.h"
+#include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/gathered.h"
 #include "rill/ops/quantized_parts.h"
@@ -24,18 +25,16 @@ std::string_view name_of_mode(QuantizationMode mode) { return modes[static_cast<
 
 bool is_affine(const Quantization& q) { return q.mode == QuantizationMode::affine; }
 
-void require_global_scale(std::string_view operation, const Array& scale, const Quantization& q) {
-  if (!scale) return;
-  require(q.mode == QuantizationMode::nvfp4, "[{}] a global scale is for mode 'nvfp4', got '{}'",
-          operation, name_of_mode(q.mode));
-  require(scale.dtype() == Dtype::float32, "[{}] expected a float32 global scale, got {}",
-          operation, name_of(scale.dtype()));
-  require(scale.size() == 1, "[{}] expected a scalar global scale, got shape {}", operation,
-          scale.shape());
+/// What w adds to the bias of its group: the bias is the element of the group farthest from zero;
+/// elements that tie share it. Grouped.
+Array share_in_bias(const Array& w, const Array& bias, const Quantization& q) {
+  Array zero = zeros({}, w.dtype());
+  Array chosen = astype(equal(grouped(w, q.group_size), bias), w.dtype());
+  Array share = chosen / maximum(sum(chosen, Axes{-1}, true), ones({}, w.dtype()));
+  return where(equal(bias, zero), zero, share);
 }
 
-/// The bias is the element of the group farthest from zero, the scale that over an integer; both
-/// vary with it. Elements that tie share the cotangent.
+/// The scale is the bias over an integer: both vary with one element. Words are integers.
 Arrays quantize_vjp(const VjpArgs& args) {
   const auto q = args.attrs.as<Quantization>();
   Arrays result(args.inputs.size());
@@ -50,10 +49,22 @@ Arrays quantize_vjp(const VjpArgs& args) {
     total = total ? total + g : g;
   }
   if (!total) return result;
+  Array share = share_in_bias(w, bias, q);
   Array zero = zeros({}, w.dtype());
-  Array chosen = astype(equal(grouped(w, q.group_size), bias), w.dtype());
-  Array share = chosen / maximum(sum(chosen, Axes{-1}, true), ones({}, w.dtype()));
   result[0] = reshape(where(equal(bias, zero), zero, share * total), w.shape());
+  return result;
+}
+
+Arrays quantize_jvp(const JvpArgs& args) {
+  const auto q = args.attrs.as<Quantization>();
+  Arrays result(args.outputs.size());
+  if (!is_affine(q) || !args.tangents[0]) return result;
+  const Array& scale = args.outputs[1];
+  const Array& bias = args.outputs[2];
+  Array share = share_in_bias(args.inputs[0], expand_dims(bias, {-1}), q);
+  Array zero = zeros({}, bias.dtype());
+  result[2] = sum(share * grouped(args.tangents[0], q.group_size), Axes{-1});
+  result[1] = where(equal(bias, zero), zero, result[2] * scale / bias);
   return result;
 }
 
@@ -73,15 +84,23 @@ Arrays quantize_vmap(const VmapArgs& args) {
   return result;
 }
 
+/// The values in float32 if the global scale were 1: they are linear in it.
+Array relative_values(const Inputs& inputs, DequantizeAttrs attrs) {
+  attrs.dtype = Dtype::float32;
+  return dequantize_node({inputs[0], inputs[1], ones({}, Dtype::float32)}, attrs);
+}
+
+/// Words, and scales that are small floats, are integers: nothing flows back to them.
 Arrays dequantize_vjp(const VjpArgs& args) {
   const auto attrs = args.attrs.as<DequantizeAttrs>();
   Arrays result(args.inputs.size());
   if (attrs.mode != QuantizationMode::affine) {
-    require(!args.wanted[1], "[dequantize] no derivative with respect to the scales of '{}'",
-            name_of_mode(attrs.mode));
+    if (args.inputs.size() == 3 && args.wanted[2]) {
+      Array g = astype(args.cotangents[0], Dtype::float32);
+      result[2] = reshape(sum(g * relative_values(args.inputs, attrs)), args.inputs[2].shape());
+    }
     return result;
   }
-  require(!args.wanted[0], "[dequantize] no derivative with respect to quantised weights");
   Array g = grouped(args.cotangents[0], attrs.group_size);
   if (args.wanted[1]) result[1] = sum(g * codes_of(args.inputs, attrs), Axes{-1});
   if (args.wanted[2]) result[2] = sum(g, Axes{-1});
@@ -92,6 +111,10 @@ Arrays dequantize_jvp(const JvpArgs& args) {
   const auto attrs = args.attrs.as<DequantizeAttrs>();
   Array total;
   Shape shape = args.outputs[0].shape();
+  if (attrs.mode != QuantizationMode::affine && args.inputs.size() == 3 && args.tangents[2]) {
+    Array change = reshape(args.tangents[2], {}) * relative_values(args.inputs, attrs);
+    return {astype(change, attrs.dtype)};
+  }
   if (attrs.mode == QuantizationMode::affine && args.tangents[1]) {
     total = codes_of(args.inputs, attrs) * expand_dims(args.tangents[1], {-1});
   }
@@ -112,18 +135,15 @@ Arrays dequantize_vmap(const VmapArgs& args) {
   if (global && args.batched[2]) {
     Arrays parts;
     for (int64_t i = 0; i < args.batch; ++i) {
-      parts.push_back(make_array(dequantize_op, to_stream(), attrs.dtype, args.node.output(0).shape,
-                                 {part_of(w, i), part_of(scales, i), part_of(args.inputs[2], i)},
-                                 attrs));
+      parts.push_back(
+          dequantize_node({part_of(w, i), part_of(scales, i), part_of(args.inputs[2], i)}, attrs));
     }
     return {stack(parts)};
   }
   Inputs inputs{w, scales};
   if (affine) inputs.push_back(batched(args, 2));
   if (global) inputs.push_back(args.inputs[2]);
-  Shape shape{args.batch};
-  shape.append(args.node.output(0).shape.begin(), args.node.output(0).shape.end());
-  return {make_array(dequantize_op, to_stream(), attrs.dtype, shape, inputs, attrs)};
+  return {dequantize_node(inputs, attrs)};
 }
 
 // Rounding passes derivatives through.
@@ -163,7 +183,11 @@ double dequantize_cost(const Node& node) {
 }  // namespace
 
 const OpInfo quantize_op{
-    .name = "quantize", .vjp = quantize_vjp, .vmap = quantize_vmap, .cost = quantize_cost};
+    .name = "quantize",
+    .vjp = quantize_vjp,
+    .jvp = quantize_jvp,
+    .vmap = quantize_vmap,
+    .cost = quantize_cost};
 const OpInfo dequantize_op{.name = "dequantize",
                            .vjp = dequantize_vjp,
                            .jvp = dequantize_jvp,
@@ -174,8 +198,11 @@ const OpInfo round_to_codes_op{.name = "round_to_codes",
                                .jvp = round_jvp,
                                .vmap = round_vmap,
                                .cost = quantize_cost};
-const OpInfo to_fp8_op{.name = "to_fp8", .vmap = to_fp8_vmap};
-const OpInfo from_fp8_op{.name = "from_fp8", .vmap = from_fp8_vmap};
+// Codes are integers: they do not vary, and nothing varies with them.
+const OpInfo to_fp8_op{
+    .name = "to_fp8", .vjp = no_gradient, .jvp = no_tangent, .vmap = to_fp8_vmap};
+const OpInfo from_fp8_op{
+    .name = "from_fp8", .vjp = no_gradient, .jvp = no_tangent, .vmap = from_fp8_vmap};
 
 Quantization make_quantization(std::string_view operation, std::optional<int> group_size,
                                std::optional<int> bits, std::string_view mode) {
@@ -186,18 +213,33 @@ Quantization make_quantization(std::string_view operation, std::optional<int> gr
   const Mode& defaults = modes[index];
   Quantization q{group_size.value_or(defaults.group_size), bits.value_or(defaults.bits),
                  static_cast<QuantizationMode>(index)};
+  require_quantization(operation, q);
+  return q;
+}
+
+void require_quantization(std::string_view operation, const Quantization& q) {
   if (is_affine(q)) {
     require(q.group_size == 32 || q.group_size == 64 || q.group_size == 128,
             "[{}] expected a group size of 32, 64 or 128, got {}", operation, q.group_size);
     require(q.bits >= 2 && q.bits <= 8 && q.bits != 7,
             "[{}] expected 2, 3, 4, 5, 6 or 8 bits, got {}", operation, q.bits);
-    return q;
+    return;
   }
-  require(q.group_size == defaults.group_size, "[{}] mode '{}' has groups of {}, got {}", operation,
-          mode, defaults.group_size, q.group_size);
-  require(q.bits == defaults.bits, "[{}] mode '{}' has {} bits, got {}", operation, mode,
-          defaults.bits, q.bits);
-  return q;
+  const Mode& mode = modes[static_cast<int>(q.mode)];
+  require(q.group_size == mode.group_size, "[{}] mode '{}' has groups of {}, got {}", operation,
+          mode.name, mode.group_size, q.group_size);
+  require(q.bits == mode.bits, "[{}] mode '{}' has {} bits, got {}", operation, mode.name,
+          mode.bits, q.bits);
+}
+
+void require_global_scale(std::string_view operation, const Array& scale, const Quantization& q) {
+  if (!scale) return;
+  require(q.mode == QuantizationMode::nvfp4, "[{}] a global scale is for mode 'nvfp4', got '{}'",
+          operation, name_of_mode(q.mode));
+  require(scale.dtype() == Dtype::float32, "[{}] expected a float32 global scale, got {}",
+          operation, name_of(scale.dtype()));
+  require(scale.size() == 1, "[{}] expected a scalar global scale, got shape {}", operation,
+          scale.shape());
 }
 
 Array grouped(const Array& x, int group_size) {
@@ -256,6 +298,12 @@ Array round_to_codes(const Array& w, const Quantization& q, const Array& global_
                     q);
 }
 
+Array dequantize_node(const Inputs& operands, const DequantizeAttrs& attrs) {
+  Shape shape = operands[1].shape();
+  shape.back() *= attrs.group_size;
+  return make_array(dequantize_op, to_stream(), attrs.dtype, std::move(shape), operands, attrs);
+}
+
 Array dequantize(const Array& w, const Array& scales, const Array& biases, const Quantization& q,
                  const Array& global_scale, std::optional<Dtype> dtype, StreamOrDevice s) {
   StreamScope scope(to_stream(s));
@@ -263,8 +311,6 @@ Array dequantize(const Array& w, const Array& scales, const Array& biases, const
           name_of(*dtype));
   require_global_scale("dequantize", global_scale, q);
   require_quantized("dequantize", w, scales, biases, q);
-  Shape shape = w.shape();
-  shape.back() = scales.shape(-1) * q.group_size;
   Dtype type = dtype.value_or(global_scale ? Dtype::float32 : Dtype::bfloat16);
   Dtype inner = is_quantizable(type) ? type : Dtype::float32;
   Inputs inputs{w, scales};
@@ -276,8 +322,7 @@ Array dequantize(const Array& w, const Array& scales, const Array& biases, const
   } else if (global_scale) {
     inputs.push_back(global_scale);
   }
-  Array x = make_array(dequantize_op, to_stream(), inner, shape, inputs,
-                       DequantizeAttrs{q.group_size, q.bits, q.mode, inner});
+  Array x = dequantize_node(inputs, {q.group_size, q.bits, q.mode, inner});
   return astype(x, type);
 }
 

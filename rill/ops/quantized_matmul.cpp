@@ -28,6 +28,8 @@ std::pair<int64_t, int64_t> matrix_size(const Array& scales, int group_size) {
   return {scales.shape(-2), scales.shape(-1) * group_size};
 }
 
+}  // namespace
+
 Array product_2d(const Array& x, const Inputs& weights, const QuantizedProductAttrs& attrs) {
   auto [rows, cols] = matrix_size(weights[1], attrs.group_size);
   Inputs inputs{x};
@@ -48,15 +50,10 @@ Array product_3d(const Array& x, const Inputs& weights, const Array& lhs, const 
                     attrs);
 }
 
+namespace {
+
 Inputs weights_of(const Inputs& inputs, const QuantizedProductAttrs& attrs) {
   return Inputs(inputs.begin() + 1, inputs.begin() + 1 + weight_count(attrs));
-}
-
-void require_no_weight_derivative(const OpInfo& op, const VjpArgs& args) {
-  const auto attrs = args.attrs.as<QuantizedProductAttrs>();
-  require(!args.wanted[1], "[{}] no derivative with respect to quantised weights", op.name);
-  require(is_affine(attrs) || !args.wanted[2],
-          "[{}] no derivative with respect to the scales of small floats", op.name);
 }
 
 /// Puts the cotangents of scales and biases, given that of the dense matrix.
@@ -71,8 +68,9 @@ void put_scale_cotangents(const VjpArgs& args, const Array& dense, Arrays& resul
   if (args.wanted[3]) result[3] = astype(sum(g, Axes{-1}), args.inputs[3].dtype());
 }
 
+// Words, and scales that are small floats, are integers: nothing flows back to them.
+
 Arrays quantized_matmul_vjp(const VjpArgs& args) {
-  require_no_weight_derivative(quantized_matmul_op, args);
   const auto attrs = args.attrs.as<QuantizedProductAttrs>();
   const Array& g = args.cotangents[0];
   Arrays result(args.inputs.size());
@@ -86,7 +84,6 @@ Arrays quantized_matmul_vjp(const VjpArgs& args) {
 }
 
 Arrays gather_qmm_vjp(const VjpArgs& args) {
-  require_no_weight_derivative(gather_qmm_op, args);
   const auto attrs = args.attrs.as<QuantizedProductAttrs>();
   const Array& g = args.cotangents[0];
   const Array& x = args.inputs[0];

@@ -5,8 +5,36 @@
 #include "rill/ops/gathered.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
+#include "rill/ops/special_matmul_parts.h"
 
 namespace rill {
+
+Array gathered_product(const Array& a, const Array& b, const Array& lhs, const Array& rhs) {
+  return make_array(gather_mm_op, to_stream(), a.dtype(), {lhs.shape(0), a.shape(1), b.shape(2)},
+                    {a, b, lhs, rhs});
+}
+
+Array masked_product(const Array& a, const Array& b, int block_size, const BlockMasks& masks) {
+  Shape shape = a.shape();
+  shape.back() = b.shape(-1);
+  Inputs inputs{a, b};
+  for (const Array& mask : {masks.out, masks.lhs, masks.rhs}) {
+    if (mask) inputs.push_back(mask);
+  }
+  return make_array(block_masked_mm_op, to_stream(), a.dtype(), shape, std::move(inputs),
+                    BlockMaskAttrs{block_size, static_cast<bool>(masks.out),
+                                   static_cast<bool>(masks.lhs), static_cast<bool>(masks.rhs)});
+}
+
+Array segmented_product(const Array& a, const Array& b, const Array& segments) {
+  return make_array(segmented_mm_op, to_stream(), a.dtype(),
+                    {a.shape(0), segments.shape(1), a.shape(1), b.shape(2)}, {a, b, segments});
+}
+
+Array segmented_join(const Array& parts, const Array& b, const Array& segments) {
+  return make_array(segmented_join_op, to_stream(), parts.dtype(),
+                    {parts.shape(0), parts.shape(2), b.shape(1)}, {parts, b, segments});
+}
 
 namespace {
 
@@ -51,11 +79,6 @@ struct Operands {
 
 // gather_mm
 
-Array gathered_product(const Array& a, const Array& b, const Array& lhs, const Array& rhs) {
-  return make_array(gather_mm_op, to_stream(), a.dtype(), {lhs.shape(0), a.shape(1), b.shape(2)},
-                    {a, b, lhs, rhs});
-}
-
 Arrays gather_mm_vjp(const VjpArgs& args) {
   const auto& in = args.inputs;
   const Array& g = args.cotangents[0];
@@ -86,18 +109,6 @@ Arrays gather_mm_vmap(const VmapArgs& args) {
 }
 
 // block_masked_mm
-
-Array masked_product(const Array& a, const Array& b, int block_size, const BlockMasks& masks) {
-  Shape shape = a.shape();
-  shape.back() = b.shape(-1);
-  Inputs inputs{a, b};
-  for (const Array& mask : {masks.out, masks.lhs, masks.rhs}) {
-    if (mask) inputs.push_back(mask);
-  }
-  return make_array(block_masked_mm_op, to_stream(), a.dtype(), shape, std::move(inputs),
-                    BlockMaskAttrs{block_size, static_cast<bool>(masks.out),
-                                   static_cast<bool>(masks.lhs), static_cast<bool>(masks.rhs)});
-}
 
 /// Where each mask stands in the inputs; 0 for none.
 struct MaskPlaces {
@@ -189,16 +200,6 @@ Arrays block_masked_mm_vmap(const VmapArgs& args) {
 }
 
 // segmented_mm
-
-Array segmented_product(const Array& a, const Array& b, const Array& segments) {
-  return make_array(segmented_mm_op, to_stream(), a.dtype(),
-                    {a.shape(0), segments.shape(1), a.shape(1), b.shape(2)}, {a, b, segments});
-}
-/// out[:, from:to] = sum of parts[s] @ b[from:to]^T: the transpose of segmented_product in a.
-Array segmented_join(const Array& parts, const Array& b, const Array& segments) {
-  return make_array(segmented_join_op, to_stream(), parts.dtype(),
-                    {parts.shape(0), parts.shape(2), b.shape(1)}, {parts, b, segments});
-}
 
 Arrays segmented_mm_vjp(const VjpArgs& args) {
   const auto& in = args.inputs;

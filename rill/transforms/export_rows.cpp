@@ -63,7 +63,7 @@ Arrays gradient_of(const Array& model, const Arrays& operands, const Array& g,
 // Norms.
 
 Array norm_model(const Arrays& in, const NormAttrs& attrs) {
-  require(!attrs.batched && in.size() == size_t{1} + attrs.weight + attrs.bias,
+  require(in.size() == size_t{1} + attrs.weight + attrs.bias,
           "[import_function] {} operands of a norm", in.size());
   std::optional<Array> weight;
   std::optional<Array> bias;
@@ -76,12 +76,26 @@ Array norm_model(const Arrays& in, const NormAttrs& attrs) {
   return model;
 }
 
-Arrays apply_norm(const Arrays& in, const NormAttrs& attrs) { return one(norm_model(in, attrs)); }
+Arrays apply_norm(const Arrays& in, const NormAttrs& attrs) {
+  require(!attrs.batched, "[import_function] a batched norm");
+  return one(norm_model(in, attrs));
+}
 
 Arrays apply_norm_gradient(const Arrays& in, const NormAttrs& attrs) {
   Arrays operands(in.begin(), in.end() - 1);
   Array model = norm_model(operands, attrs);
-  return gradient_of(model, operands, in.back(), {model});
+  Arrays gradients = gradient_of(model, operands, in.back(), {model});
+  if (!attrs.batched) return gradients;
+  // Weight and bias have a gradient for each place of the first axis.
+  require(in[0].ndim() >= 2, "[import_function] a batch of norms of shape {}", in[0].shape());
+  std::vector<Output> outputs;
+  for (const Array& gradient : gradients) {
+    Shape shape = gradient.shape();
+    if (!outputs.empty()) shape.insert(shape.begin(), in[0].shape(0));
+    outputs.emplace_back(gradient.dtype(), shape);
+  }
+  return make_arrays(norm_gradient_op, to_stream(), std::move(outputs),
+                     Inputs(in.begin(), in.end()), attrs);
 }
 
 // Rotary positions.

@@ -53,6 +53,8 @@ inline Arrays tail(const Arrays& inputs, size_t from) {
 std::span<const ExportRow> control_rows();
 /// Transforms, convolutions and the operations of mx.fast.
 std::span<const ExportRow> compound_rows();
+/// Quantised, gathered, masked and segmented products.
+std::span<const ExportRow> product_rows();
 
 }  // namespace exporting
 }  // namespace rill

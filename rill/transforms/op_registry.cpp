@@ -302,7 +302,7 @@ const std::vector<ExportRow>& all_rows() {
   static const std::vector<ExportRow> sorted = [] {
     std::vector<ExportRow> result = all_elementwise(std::make_index_sequence<row_count - 2>{});
     result.insert(result.end(), std::begin(rows), std::end(rows));
-    for (std::span<const ExportRow> more : {compound_rows(), control_rows()}) {
+    for (std::span<const ExportRow> more : {compound_rows(), control_rows(), product_rows()}) {
       result.insert(result.end(), more.begin(), more.end());
     }
     std::sort(result.begin(), result.end(),

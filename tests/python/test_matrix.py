@@ -1,7 +1,8 @@
 """Every operation under every transformation, and under pairs of them.
 
 Derivatives meet finite differences, batches the untransformed operation applied to one after the
-other. The operations and their operands are those of calls.py.
+other, exported functions what was exported. The operations and their operands are those of
+calls.py.
 """
 
 import numpy as np
@@ -35,7 +36,7 @@ SPAN = dict.fromkeys(["acos", "arccos", "arcsin", "asin", "arctanh", "atanh", "e
 # The number of steps is not known before: there is nothing to go back through.
 FORWARD_ONLY = {"while_loop"}
 # Derivatives go straight through what these round (test_quantized.py says which they are).
-ROUNDING = {"quantize", "qqmm", "gather_qqmm"}
+ROUNDING = {"qqmm", "gather_qqmm"}
 DERIVED = [name for name in SMOOTH if name not in STOPPED | FORWARD_ONLY | ROUNDING]
 
 
@@ -110,6 +111,30 @@ def test_first_derivatives(name):
     check_directional(s.f, s.x, s.d, s.w, inner(s.w, pushed))
 
 
+@pytest.mark.parametrize("name", [n for n in SMOOTH if n in ROUNDING])
+def test_derivatives_through_rounding_are_each_others_transpose(name):
+    s = Setting(name)
+    pulled, pushed = mx.vjp(s.f, s.x, s.w)[1], mx.jvp(s.f, s.x, s.d)[1]
+    assert inner(pulled, pulled) > 0
+    np.testing.assert_allclose(inner(pulled, s.d), inner(s.w, pushed), rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", BATCHED)
+def test_every_operand_has_derivatives(name):
+    """Also integers, which have none: it is zero, and no error."""
+    op = operation(name)
+    point = op.point(0)
+    outputs = op(*point)
+    weights = directions(outputs, name, 4)
+    if name not in FORWARD_ONLY:
+        pulled = mx.vjp(op, point, weights)[1]
+        assert [g.shape for g in pulled] == [x.shape for x in point]
+        assert [g.dtype for g in pulled] == [x.dtype for x in point]
+    pushed = mx.jvp(op, point, directions(point, name, 5))[1]
+    assert [t.shape for t in pushed] == [y.shape for y in outputs]
+    mx.eval(pushed)
+
+
 @pytest.mark.parametrize("name", DERIVED)
 def test_second_derivatives(name):
     s = Setting(name)
@@ -155,7 +180,7 @@ def test_vmap_of_vmap(name):
     assert_close(crossed(*batch), expected)
 
 
-@pytest.mark.parametrize("name", [n for n in SMOOTH if n not in FORWARD_ONLY | ROUNDING])
+@pytest.mark.parametrize("name", [n for n in SMOOTH if n not in FORWARD_ONLY])
 def test_vmap_and_derivatives(name):
     s = Setting(name)
     points = [Setting(name, seed).x for seed in range(BATCH)]
@@ -209,6 +234,33 @@ def test_derivatives_of_complex_numbers(name):
     check_directional(s.f, s.x, s.d, s.w, inner(pulled, s.d))
     pushed = mx.jvp(s.f, s.x, s.d)[1]
     check_directional(s.f, s.x, s.d, s.w, inner(s.w, pushed))
+
+
+def check_export(path, function, arrays):
+    mx.export_function(path, function, *arrays)
+    expected = function(*arrays)
+    results = mx.import_function(path)(*arrays)
+    assert_close(list(results), expected, 0)
+
+
+@pytest.mark.parametrize("name", BATCHED)
+def test_export(name, tmp_path):
+    """Every operation, its batch, its derivatives and their batches come back from a file."""
+    op, path = operation(name), str(tmp_path / "f.rill")
+    taken = [kind for kind in DTYPES if op.takes(dtype(kind))]
+    for kind in taken:
+        check_export(path, op, op.point(0, dtype(kind)))
+    check_export(path, mx.vmap(op), stacked([op.point(seed) for seed in range(BATCH)]))
+    if name not in SMOOTH:
+        return
+    s = Setting(name)
+    batch = stacked([Setting(name, seed).x for seed in range(BATCH)])
+    check_export(path, s.tangent, s.x)
+    check_export(path, mx.vmap(s.tangent), batch)
+    if name not in FORWARD_ONLY:
+        check_export(path, s.gradient, s.x)
+        check_export(path, mx.vmap(s.gradient), batch)
+        check_export(path, lambda *x: mx.vjp(s.gradient, list(x), s.e)[1], s.x)
 
 
 SHAPES = st.lists(st.integers(0, 3), max_size=3)

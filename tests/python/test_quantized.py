@@ -344,14 +344,59 @@ def test_gradients_through_quantize():
         expected = np.zeros_like(w)
         expected[[0, 1], np.abs(w).argmax(1)] = factor
         assert_near(g, expected, "float32", 1e-3)
-    with pytest.raises((ValueError, RuntimeError)):
-        mx.eval(
-            mx.grad(
-                lambda w: mx.quantized_matmul(
-                    mx.ones((1, 32)), w, mx.ones((2, 1)), mx.ones((2, 1)), group_size=32
-                ).sum()
-            )(mx.zeros((2, 4), mx.uint32))
-        )
+
+
+@rill_only  # the peer refuses these
+def test_codes_have_no_gradient():
+    """They are integers; what goes on to scales and biases does so."""
+    w = mx.array(values("float32", (2, 64)))
+    parts = mx.quantize(w, 32, 4)
+
+    def product(*parts):
+        return mx.quantized_matmul(mx.ones((1, 64)), *parts, group_size=32).sum()
+
+    words, scales, biases = mx.grad(product, argnums=(0, 1, 2))(*parts)
+    assert words.dtype == mx.uint32 and not words.any() and scales.any() and biases.any()
+    through = mx.grad(lambda w: mx.dequantize(*mx.quantize(w, 32, 4), 32, 4).sum())(w)
+    chained = mx.vjp(lambda w: mx.quantize(w, 32, 4)[1:], [w], [scales, biases])[1][0]
+    assert_near(through, np.array(chained), "float32", 1e-5)
+    for mode in MODES:
+        words, scales = mx.grad(
+            lambda *parts, mode=mode: mx.dequantize(*parts, mode=mode).sum(), argnums=(0, 1)
+        )(*mx.quantize(w, mode=mode))
+        assert not words.any() and not scales.any()
+
+
+@rill_only
+def test_fp8_codes_neither_vary_nor_pass_anything_on():
+    x = mx.array(values("float32", (3, 5)))
+
+    def through(x):
+        return mx.from_fp8(mx.to_fp8(x), mx.float32) * x
+
+    coarse = np.array(mx.from_fp8(mx.to_fp8(x), mx.float32))
+    assert_same(mx.grad(lambda x: through(x).sum())(x), coarse, "float32")
+    assert_same(mx.jvp(through, [x], [mx.ones(x.shape)])[1][0], coarse, "float32")
+    assert_same(mx.vmap(through)(x), np.array(through(x)), "float32")
+    codes = mx.arange(6).astype(mx.uint8)
+    assert not mx.grad(lambda c: mx.from_fp8(c).sum())(codes).any()
+
+
+@rill_only
+def test_derivatives_by_a_global_scale():
+    w = mx.array(values("float32", (2, 32)))
+    words, scales = mx.quantize(w, mode="nvfp4", global_scale=mx.array(2.0))
+
+    def values_of(g):
+        return mx.dequantize(words, scales, mode="nvfp4", global_scale=g)
+
+    for shape in ((), (1,)):
+        g = mx.full(shape, 3.0)
+        slopes = np.array(values_of(mx.array(1.0)))
+        assert_near(mx.jvp(values_of, [g], [mx.ones(shape)])[1][0], slopes, "float32", 1e-6)
+        gradient = mx.grad(lambda g: values_of(g).sum())(g)
+        assert gradient.shape == shape
+        assert_near(gradient.sum(), slopes.sum(), "float32", 1e-5)
 
 
 @rill_only
