@@ -25,11 +25,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.dont_write_bytecode = True
-
-import numpy as np
-import runner
-import train
+sys.dont_write_bytecode = True  # benchmarks/ stays clean
 
 HERE = Path(__file__).resolve().parent
 STEPS = 3
@@ -46,7 +42,9 @@ def resident(which: str) -> int:
 
 def measure_rill(layers: int, checkpoint: bool, compiles: bool) -> dict:
     """Trains three steps; returns the peaks of the last and of the process."""
+    import numpy as np
     import rill.core as mx
+    import train
 
     def loss(mx, p, *batch):
         return train.transformer_loss(mx, p, *batch, checkpoint=checkpoint)
@@ -72,7 +70,9 @@ def measure_rill(layers: int, checkpoint: bool, compiles: bool) -> dict:
 
 def measure_torch(layers: int, checkpoint: bool) -> dict:
     """Trains three steps; returns the peaks of one more, profiled, and of the process."""
+    import numpy as np
     import torch
+    import train
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.ones(8) @ torch.ones(8)
@@ -116,10 +116,10 @@ def _torch_arrays(torch, step) -> int:
 
 def measured(kind: str, layers: int, checkpoint: bool) -> dict:
     """Measures in a process of its own."""
+    import runner
+
     torch = kind == "torch"
-    python = (
-        runner.peers_python() if torch else os.environ.get("BENCH_RILL_PYTHON", sys.executable)
-    )
+    python = runner.peers_python() if torch else os.environ.get("BENCH_RILL_PYTHON", sys.executable)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     if not torch:
@@ -156,6 +156,8 @@ def table(rows: list[dict]) -> str:
 
 def main() -> None:
     """Prints the table, and writes a record where asked to."""
+    import runner
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", default="4,12", help="comma-separated")
     parser.add_argument("--kinds", default=",".join(KINDS), help="comma-separated")

@@ -12,6 +12,7 @@
 #include "rill/io/npy.h"
 #include "rill/io/safetensors.h"
 #include "rill/memory/allocator.h"
+#include "rill/ops/array_api.h"
 #include "rill/ops/composed.h"
 #include "rill/ops/conv.h"
 #include "rill/ops/creation.h"

@@ -47,6 +47,13 @@ inline ArrayTuple array_tuple(const Arrays& arrays) {
 
 /// The last parameter of every operation.
 inline auto stream_arg() { return nb::arg("stream") = nb::none(); }
+/// What the Python array API standard calls the place of an operation: as good as `stream`.
+inline auto device_arg() { return nb::arg("device") = nb::none(); }
+/// The one of both that is given.
+inline const StreamArg& place_of(const StreamArg& stream, const StreamArg& device) {
+  require(stream.is_none() || device.is_none(), "expected a stream or a device, got both");
+  return device.is_none() ? stream : device;
+}
 /// A `dtype` parameter that defaults to one, also where None is given: see dtype_or.
 inline auto dtype_arg(Dtype otherwise) { return nb::arg("dtype").none() = dtype_object(otherwise); }
 
@@ -126,5 +133,6 @@ void bind_reductions(Operations& ops);           // reductions.cpp
 void bind_products(Operations& ops);             // products.cpp
 void bind_composed_operations(Operations& ops);  // composed.cpp
 void bind_sets(Operations& ops);                 // sets.cpp
+void bind_array_api_functions(nb::module_& m);   // array_api_functions.cpp
 
 }  // namespace rill::python

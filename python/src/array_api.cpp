@@ -126,6 +126,7 @@ nb::object named_tuple(nb::module_& m, const char* name, std::initializer_list<c
 void bind_array_api(nb::module_& m, nb::class_<Array>& array) {
   bind_info(m);
   bind_array_like(m);
+  bind_array_api_functions(m);
   m.attr("__array_api_version__") = "2024.12";
   array.def(
       "__array_namespace__",

@@ -28,9 +28,16 @@ void bind_statistics(Operations& ops) {
       nb::arg("axis") = nb::none(), nb::arg("keepdims") = false, nb::kw_only(), stream_arg());
   ops.function(
       "diff",
-      [](const Array& a, int n, int axis, StreamArg s) { return wrap(diff(a, n, axis, s)); },
-      "The differences of neighbours along an axis, `n` times.", nb::arg("n") = 1,
-      nb::arg("axis") = -1, nb::kw_only(), stream_arg());
+      [](const Array& a, int n, int axis, StreamArg s, ArrayArg prepend, ArrayArg append) {
+        Arrays parts{a};
+        if (!prepend.is_none()) parts.insert(parts.begin(), to_array_beside(prepend, a, "diff"));
+        if (!append.is_none()) parts.push_back(to_array_beside(append, a, "diff"));
+        return wrap(diff(parts.size() > 1 ? concatenate(parts, axis, s) : a, n, axis, s));
+      },
+      "The differences of neighbours along an axis, `n` times; `prepend` and `append` are put at "
+      "its ends before.",
+      nb::arg("n") = 1, nb::arg("axis") = -1, nb::kw_only(), stream_arg(),
+      nb::arg("prepend") = nb::none(), nb::arg("append") = nb::none());
   ops.function(
       "nan_to_num",
       [](const Array& a, double nan, std::optional<double> posinf, std::optional<double> neginf,
@@ -81,14 +88,17 @@ void bind_sorted(Operations& ops) {
   bind_partition("topk", "k", topk, "The k largest elements along an axis.");
   ops.m.def(
       "searchsorted",
-      [](ArrayArg sequence, ArrayArg values, const std::string& side, StreamArg s) {
+      [](ArrayArg sequence, ArrayArg values, const std::string& side, StreamArg s,
+         ArrayArg sorter) {
         require(side == "left" || side == "right",
                 "[searchsorted] side must be 'left' or 'right', got '{}'", side);
-        return wrap(searchsorted(array_only(sequence, "searchsorted"),
-                                 array_only(values, "searchsorted"), side == "right", s));
+        Array x = array_only(sequence, "searchsorted");
+        if (!sorter.is_none()) x = take(x, array_only(sorter, "searchsorted"), 0, s);
+        return wrap(searchsorted(x, array_only(values, "searchsorted"), side == "right", s));
       },
       nb::arg("sorted_sequence"), nb::arg("values"), nb::arg("side") = "left", nb::kw_only(),
-      stream_arg(), "The indices (uint32) at which values keep a sorted sequence in order.");
+      stream_arg(), nb::arg("sorter") = nb::none(),
+      "The indices (uint32) at which values keep a sorted sequence in order.");
 }
 
 void bind_windows(nb::module_& m) {

@@ -208,19 +208,26 @@ Array from_dlpack(nb::handle x, std::optional<bool> copy) {
 void bind_conversion(nb::module_& m, nb::class_<Array>& array) {
   m.def(
       "asarray",
-      [](nb::handle a, DtypeArg dtype, std::optional<bool> copy) {
+      [](nb::handle a, DtypeArg dtype, DeviceArg device, std::optional<bool> copy) {
+        if (!device.is_none()) require_device("asarray", device);
         return wrap(asarray(a, dtype, copy));
       },
-      nb::arg("a"), nb::arg("dtype") = nb::none(), nb::kw_only(), nb::arg("copy") = nb::none(),
+      nb::arg("a"), nb::arg("dtype") = nb::none(), nb::kw_only(), nb::arg("device") = nb::none(),
+      nb::arg("copy") = nb::none(),
       nb::sig("def asarray(a: scalar | array | Sequence | DLPackCompatible, dtype: Dtype | None = "
-              "None, *, copy: bool | None = None) -> array"),
+              "None, *, device: Device | DeviceType | None = None, copy: bool | None = None) -> "
+              "array"),
       "Converts scalars, nested lists and arrays of other libraries. With copy=False the result "
       "shares the memory of its source or a ValueError is raised; otherwise it is a copy.");
   m.def(
       "from_dlpack",
-      [](nb::handle x, std::optional<bool> copy) { return wrap(from_dlpack(x, copy)); },
-      nb::arg("x"), nb::kw_only(), nb::arg("copy") = nb::none(),
-      nb::sig("def from_dlpack(x: DLPackCompatible, /, *, copy: bool | None = None) -> array"),
+      [](nb::handle x, DeviceArg device, std::optional<bool> copy) {
+        if (!device.is_none()) require_device("from_dlpack", device);
+        return wrap(from_dlpack(x, copy));
+      },
+      nb::arg("x"), nb::kw_only(), nb::arg("device") = nb::none(), nb::arg("copy") = nb::none(),
+      nb::sig("def from_dlpack(x: DLPackCompatible, /, *, device: Device | DeviceType | None = "
+              "None, copy: bool | None = None) -> array"),
       "An array with the data of a DLPack producer. With copy=False it shares the producer's "
       "memory, which must then not change, or a ValueError is raised.");
   bind_export(array);

@@ -41,24 +41,27 @@ void bind_arange(nb::module_& m) {
   constexpr const char* doc = "start, start + step, ... below stop; `arange(stop)` starts at 0.";
   m.def(
       "arange",
-      [](nb::handle start, nb::handle stop, nb::handle step, DtypeArg dtype, StreamArg s) {
+      [](nb::handle start, nb::handle stop, nb::handle step, DtypeArg dtype, StreamArg s,
+         StreamArg device) {
         if (stop.is_none()) throw nb::next_overload();
-        return arange_of(start, stop, step, dtype, s);
+        return arange_of(start, stop, step, dtype, place_of(s, device));
       },
       nb::arg("start"), nb::arg("stop").none(), nb::arg("step") = nb::none(),
-      nb::arg("dtype") = nb::none(), nb::kw_only(), stream_arg(),
+      nb::arg("dtype") = nb::none(), nb::kw_only(), stream_arg(), device_arg(),
       nb::sig("def arange(start: int | float, stop: int | float | None, step: int | float | None = "
-              "None, dtype: Dtype | None = None, *, stream: StreamOrDevice = None) -> array"),
+              "None, dtype: Dtype | None = None, *, stream: StreamOrDevice = None, "
+              "device: Device | DeviceType | None = None) -> array"),
       doc);
   m.def(
       "arange",
-      [](nb::handle stop, nb::handle step, DtypeArg dtype, StreamArg s) {
-        return arange_of(nb::int_(0), stop, step, dtype, s);
+      [](nb::handle stop, nb::handle step, DtypeArg dtype, StreamArg s, StreamArg device) {
+        return arange_of(nb::int_(0), stop, step, dtype, place_of(s, device));
       },
       nb::arg("stop"), nb::arg("step") = nb::none(), nb::arg("dtype") = nb::none(), nb::kw_only(),
-      stream_arg(),
+      stream_arg(), device_arg(),
       nb::sig("def arange(stop: int | float, step: int | float | None = None, dtype: Dtype | None "
-              "= None, *, stream: StreamOrDevice = None) -> array"),
+              "= None, *, stream: StreamOrDevice = None, "
+              "device: Device | DeviceType | None = None) -> array"),
       doc);
 }
 
@@ -73,25 +76,26 @@ double to_double(nb::handle x, const char* what) {
 
 void bind_like(nb::module_& m) {
   auto like = [](const char* name, Array (*make)(Shape, Dtype, StreamOrDevice)) {
-    return [name, make](ArrayArg a, DtypeArg dtype, StreamArg s) {
+    return [name, make](ArrayArg a, DtypeArg dtype, StreamArg s, StreamArg device) {
       Array x = to_array(a, name);
-      return wrap(make(x.shape(), dtype_or(dtype, x.dtype()), s));
+      return wrap(make(x.shape(), dtype_or(dtype, x.dtype()), place_of(s, device)));
     };
   };
   m.def("zeros_like", like("zeros_like", zeros), nb::arg("a"), nb::arg("dtype") = nb::none(),
-        nb::kw_only(), stream_arg(), "Zeros of the shape of `a`.");
+        nb::kw_only(), stream_arg(), device_arg(), "Zeros of the shape of `a`.");
   m.def("ones_like", like("ones_like", ones), nb::arg("a"), nb::arg("dtype") = nb::none(),
-        nb::kw_only(), stream_arg(), "Ones of the shape of `a`.");
+        nb::kw_only(), stream_arg(), device_arg(), "Ones of the shape of `a`.");
   m.def("empty_like", like("empty_like", zeros), nb::arg("a"), nb::arg("dtype") = nb::none(),
-        nb::kw_only(), stream_arg(), "Unspecified values of the shape of `a`.");
+        nb::kw_only(), stream_arg(), device_arg(), "Unspecified values of the shape of `a`.");
   m.def(
       "full_like",
-      [](ArrayArg a, ArrayArg vals, DtypeArg dtype, StreamArg s) {
+      [](ArrayArg a, ArrayArg vals, DtypeArg dtype, StreamArg s, StreamArg device) {
         Array x = to_array(a, "full_like");
-        return wrap(full(x.shape(), to_array(vals, "full_like"), dtype_or(dtype, x.dtype()), s));
+        return wrap(full(x.shape(), to_array(vals, "full_like"), dtype_or(dtype, x.dtype()),
+                         place_of(s, device)));
       },
       nb::arg("a"), nb::arg("vals"), nb::arg("dtype") = nb::none(), nb::kw_only(), stream_arg(),
-      "An array of the shape of `a` filled with `vals`.");
+      device_arg(), "An array of the shape of `a` filled with `vals`.");
 }
 
 }  // namespace
@@ -99,56 +103,59 @@ void bind_like(nb::module_& m) {
 void bind_creation(nb::module_& m) {
   m.def(
       "zeros",
-      [](ShapeArg shape, DtypeArg dtype, StreamArg s) {
-        return wrap(zeros(shape, dtype_or(dtype, Dtype::float32), s));
+      [](ShapeArg shape, DtypeArg dtype, StreamArg s, StreamArg device) {
+        return wrap(zeros(shape, dtype_or(dtype, Dtype::float32), place_of(s, device)));
       },
-      nb::arg("shape"), dtype_arg(Dtype::float32), nb::kw_only(), stream_arg(),
+      nb::arg("shape"), dtype_arg(Dtype::float32), nb::kw_only(), stream_arg(), device_arg(),
       "An array of zeros.");
   m.def(
       "ones",
-      [](ShapeArg shape, DtypeArg dtype, StreamArg s) {
-        return wrap(ones(shape, dtype_or(dtype, Dtype::float32), s));
+      [](ShapeArg shape, DtypeArg dtype, StreamArg s, StreamArg device) {
+        return wrap(ones(shape, dtype_or(dtype, Dtype::float32), place_of(s, device)));
       },
-      nb::arg("shape"), dtype_arg(Dtype::float32), nb::kw_only(), stream_arg(),
+      nb::arg("shape"), dtype_arg(Dtype::float32), nb::kw_only(), stream_arg(), device_arg(),
       "An array of ones.");
   m.def(
       "empty",
-      [](ShapeArg shape, DtypeArg dtype, StreamArg s) {
-        return wrap(zeros(shape, dtype_or(dtype, Dtype::float32), s));
+      [](ShapeArg shape, DtypeArg dtype, StreamArg s, StreamArg device) {
+        return wrap(zeros(shape, dtype_or(dtype, Dtype::float32), place_of(s, device)));
       },
-      nb::arg("shape"), dtype_arg(Dtype::float32), nb::kw_only(), stream_arg(),
+      nb::arg("shape"), dtype_arg(Dtype::float32), nb::kw_only(), stream_arg(), device_arg(),
       "An array whose values are not specified (zeros: they take no memory).");
   m.def(
       "full",
-      [](ShapeArg shape, ArrayArg vals, DtypeArg dtype, StreamArg s) {
+      [](ShapeArg shape, ArrayArg vals, DtypeArg dtype, StreamArg s, StreamArg device) {
         Array value = to_array(vals, "full");
-        return wrap(full(shape, value, dtype_or(dtype, value.dtype()), s));
+        return wrap(full(shape, value, dtype_or(dtype, value.dtype()), place_of(s, device)));
       },
       nb::arg("shape"), nb::arg("vals"), nb::arg("dtype") = nb::none(), nb::kw_only(), stream_arg(),
-      "An array filled with `vals`, which broadcasts.");
+      device_arg(), "An array filled with `vals`, which broadcasts.");
   bind_like(m);
   bind_arange(m);
   m.def(
       "linspace",
       [](nb::handle start, nb::handle stop, nb::handle num, bool endpoint, DtypeArg dtype,
-         StreamArg s) {
+         StreamArg s, StreamArg device) {
         return wrap(linspace(to_double(start, "[linspace] start"),
                              to_double(stop, "[linspace] stop"),
                              num.is_none() ? 50 : to_int(num, "[linspace] num"), endpoint,
-                             dtype_or(dtype, Dtype::float32), s));
+                             dtype_or(dtype, Dtype::float32), place_of(s, device)));
       },
       nb::arg("start"), nb::arg("stop"), nb::arg("num").none() = 50, nb::arg("endpoint") = true,
-      dtype_arg(Dtype::float32), stream_arg(),
+      dtype_arg(Dtype::float32), stream_arg(), device_arg(),
       nb::sig("def linspace(start: scalar, stop: scalar, num: int | None = 50, endpoint: bool = "
-              "True, dtype: Dtype | None = float32, stream: StreamOrDevice = None) -> array"),
+              "True, dtype: Dtype | None = float32, stream: StreamOrDevice = None, "
+              "device: Device | DeviceType | None = None) -> array"),
       "`num` evenly spaced numbers from start to stop.");
   m.def(
       "eye",
-      [](int64_t n, std::optional<int64_t> columns, int64_t k, DtypeArg dtype, StreamArg s) {
-        return wrap(eye(n, columns.value_or(n), k, dtype_or(dtype, Dtype::float32), s));
+      [](int64_t n, std::optional<int64_t> columns, int64_t k, DtypeArg dtype, StreamArg s,
+         StreamArg device) {
+        return wrap(
+            eye(n, columns.value_or(n), k, dtype_or(dtype, Dtype::float32), place_of(s, device)));
       },
       nb::arg("n"), nb::arg("m") = nb::none(), nb::arg("k") = 0, dtype_arg(Dtype::float32),
-      nb::kw_only(), stream_arg(), "Ones on diagonal k, zeros elsewhere.");
+      nb::kw_only(), stream_arg(), device_arg(), "Ones on diagonal k, zeros elsewhere.");
   m.def(
       "identity",
       [](int64_t n, DtypeArg dtype, StreamArg s) {

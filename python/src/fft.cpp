@@ -3,6 +3,7 @@
 #include <nanobind/stl/string.h>
 
 #include "arguments.h"
+#include "rill/ops/array_api.h"
 
 namespace rill::python {
 
@@ -59,8 +60,13 @@ void bind_axes(nb::module_& m, const char* name, bool two, const char* doc) {
 template <auto f>
 void bind_frequencies(nb::module_& m, const char* name, const char* doc) {
   m.def(
-      name, [](int64_t n, double d, StreamArg s) { return wrap(f(n, d, s)); }, nb::arg("n"),
-      nb::arg("d") = 1.0, stream_arg(), doc);
+      name,
+      [](int64_t n, double d, StreamArg s, DtypeArg dtype, StreamArg device) {
+        const StreamArg& place = place_of(s, device);
+        return wrap(astype(f(n, d, place), dtype_or(dtype, Dtype::float32), place));
+      },
+      nb::arg("n"), nb::arg("d") = 1.0, stream_arg(), nb::kw_only(), nb::arg("dtype") = nb::none(),
+      device_arg(), doc);
 }
 
 template <auto f>
@@ -88,6 +94,11 @@ void bind_fft(nb::module_& m) {
                         "The first n // 2 + 1 frequencies of the transform of real numbers.");
   bind_line<fft::irfftn>(sub, "irfft",
                          "The inverse of rfft: n real numbers, by default 2 (a.shape[axis] - 1).");
+  bind_line<fft::hfft>(
+      sub, "hfft",
+      "The transform of a signal with Hermitian symmetry, of which the first half is given: n real "
+      "numbers.");
+  bind_line<fft::ihfft>(sub, "ihfft", "The inverse of hfft.");
   for (bool two : {true, false}) {
     bind_axes<fft::fftn>(sub, two ? "fft2" : "fftn", two, "The transform along several axes.");
     bind_axes<fft::ifftn>(sub, two ? "ifft2" : "ifftn", two, "The inverse transform.");

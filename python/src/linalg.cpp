@@ -4,6 +4,7 @@
 #include <nanobind/stl/variant.h>
 
 #include "arguments.h"
+#include "rill/ops/array_api.h"
 
 namespace rill::python {
 
@@ -56,8 +57,21 @@ Triangle to_triangle(const char* operation, const std::string& name) {
 }
 
 void bind_factors(nb::module_& m) {
-  bind_several<linalg::qr>(m, "qr", {"QRResult", {"Q", "R"}},
-                           "(q, r) with a = q @ r, q of orthonormal columns, r upper triangular.");
+  nb::object factors = named_tuple(m, "QRResult", {"Q", "R"}, "The factors of qr().");
+  m.def(
+      "qr",
+      [factors](ArrayArg a, StreamArg s, const std::string& mode) {
+        require(mode == "reduced" || mode == "complete",
+                "[linalg.qr] mode must be 'reduced' or 'complete', got '{}'", mode);
+        Array x = to_array(a, "qr");
+        return factors(*array_tuple(
+            parts_of(mode == "reduced" ? linalg::qr(x, s) : linalg::complete_qr(x, s))));
+      },
+      nb::arg("a"), nb::kw_only(), stream_arg(), nb::arg("mode") = "reduced",
+      nb::sig("def qr(a: array, *, stream: StreamOrDevice = None, mode: str = 'reduced') -> "
+              "QRResult"),
+      "(q, r) with a = q @ r, q of orthonormal columns, r upper triangular. With mode='complete' q "
+      "is square.");
   bind_triangle<linalg::cholesky>(m, "cholesky",
                                   "L with a = L L^H, or U with a = U^H U. Reads one triangle; not "
                                   "positive definite: ValueError.");
@@ -71,15 +85,18 @@ void bind_factors(nb::module_& m) {
   nb::object type = named_tuple(m, "SVDResult", {"U", "S", "Vh"}, "The factors of svd().");
   m.def(
       "svd",
-      [type](ArrayArg a, bool compute_uv, StreamArg s) -> nb::object {
+      [type](ArrayArg a, bool compute_uv, StreamArg s, bool full_matrices) -> nb::object {
         Arrays parts = linalg::svd(to_array(a, "svd"), compute_uv, s);
         if (!compute_uv) return wrap(parts[0]);
+        if (!full_matrices) parts = linalg::thin_svd(std::move(parts), s);
         return type(*array_tuple(parts));
       },
       nb::arg("a"), nb::arg("compute_uv") = true, nb::kw_only(), stream_arg(),
-      nb::sig("def svd(a: array, compute_uv: bool = True, *, stream: StreamOrDevice = None) -> "
-              "SVDResult | array"),
-      "(u, s, vt) with a = u[:, :k] * s @ vt[:k], or s alone; s descends.");
+      nb::arg("full_matrices") = true,
+      nb::sig("def svd(a: array, compute_uv: bool = True, *, stream: StreamOrDevice = None, "
+              "full_matrices: bool = True) -> SVDResult | array"),
+      "(u, s, vt) with a = u[:, :k] * s @ vt[:k], or s alone; s descends. u and vt are square, or "
+      "cut to k columns and rows with full_matrices=False.");
 }
 
 void bind_spectra(nb::module_& m) {
@@ -113,7 +130,15 @@ void bind_spectra(nb::module_& m) {
 void bind_solutions(nb::module_& m) {
   bind_one<linalg::inv>(m, "inv", "The inverse. A singular matrix is a ValueError.");
   bind_triangle<linalg::tri_inv>(m, "tri_inv", "The inverse of one triangle of a.");
-  bind_one<linalg::pinv>(m, "pinv", "The Moore-Penrose inverse.");
+  m.def(
+      "pinv",
+      [](ArrayArg a, StreamArg s, ArrayArg rtol) {
+        Array x = to_array(a, "pinv");
+        if (rtol.is_none()) return wrap(linalg::pinv(x, s));
+        return wrap(linalg::pinv_within(x, to_array_beside(rtol, x, "pinv"), s));
+      },
+      nb::arg("a"), nb::kw_only(), stream_arg(), nb::arg("rtol") = nb::none(),
+      "The Moore-Penrose inverse. Singular values up to `rtol` of the largest count as zero.");
   bind_one<linalg::det>(m, "det", "The determinant.");
   bind_several<linalg::slogdet>(m, "slogdet", {"SlogdetResult", {"sign", "logabsdet"}},
                                 "The sign and the logarithm of the magnitude of the determinant.");

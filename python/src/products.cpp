@@ -94,15 +94,19 @@ void bind_selection(nb::module_& m, Operations& ops) {
       stream_arg());
   ops.function(
       "clip",
-      [](const Array& a, ArrayArg low, ArrayArg high, StreamArg s) {
+      [](const Array& a, ArrayArg a_min, ArrayArg a_max, StreamArg s, ArrayArg least,
+         ArrayArg most) {
+        const ArrayArg& low = a_min.is_none() ? least : a_min;
+        const ArrayArg& high = a_max.is_none() ? most : a_max;
         require(!low.is_none() || !high.is_none(), "[clip] expected a_min or a_max");
         Array x = a;
         if (!low.is_none()) x = maximum(x, to_array_beside(low, x, "clip"), s);
         if (!high.is_none()) x = minimum(x, to_array_beside(high, x, "clip"), s);
         return wrap(x);
       },
-      "Each element, moved into [a_min, a_max].", nb::arg("a_min").none(), nb::arg("a_max").none(),
-      nb::kw_only(), stream_arg());
+      "Each element, moved into [a_min, a_max]; `min` and `max` are other names of these.",
+      nb::arg("a_min") = nb::none(), nb::arg("a_max") = nb::none(), nb::kw_only(), stream_arg(),
+      nb::arg("min") = nb::none(), nb::arg("max") = nb::none());
 }
 
 /// rint(a * 10^decimals) / 10^decimals; negative decimals round integers as well.

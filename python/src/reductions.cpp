@@ -1,7 +1,10 @@
 // Reductions, scans and sorts.
 #include <nanobind/stl/optional.h>
 
+#include <algorithm>
+
 #include "arguments.h"
+#include "rill/ops/array_api.h"
 
 namespace rill::python {
 
@@ -18,16 +21,38 @@ void bind_reduction(Operations& ops, const char* name, Reduction f, const char* 
       doc, nb::arg("axis") = nb::none(), nb::arg("keepdims") = false, nb::kw_only(), stream_arg());
 }
 
+/// With a dtype in which it adds or multiplies.
+void bind_typed_reduction(Operations& ops, const char* name, Reduction f, const char* doc) {
+  ops.both(
+      name,
+      [f](const Array& a, AxesArg axis, bool keepdims, StreamArg s, DtypeArg dtype) {
+        if (dtype.is_none()) return wrap(f(a, axis, keepdims, s));
+        return wrap(astype(f(astype(a, dtype, s), axis, keepdims, s), dtype, s));
+      },
+      doc, nb::arg("axis") = nb::none(), nb::arg("keepdims") = false, nb::kw_only(), stream_arg(),
+      nb::arg("dtype") = nb::none());
+}
+
 using Spread = Array (*)(const Array&, const MaybeAxes&, bool, int, StreamOrDevice);
+
+/// The name of the array API standard for ddof.
+int whole_correction(const char* operation, double correction) {
+  int whole = static_cast<int>(std::clamp(correction, -1e9, 1e9));
+  require(whole == correction, "[{}] expected a whole number as correction, got {}", operation,
+          correction);
+  return whole;
+}
 
 void bind_spread(Operations& ops, const char* name, Spread f, const char* doc) {
   ops.both(
       name,
-      [f](const Array& a, AxesArg axis, bool keepdims, int ddof, StreamArg s) {
+      [f, name](const Array& a, AxesArg axis, bool keepdims, int ddof, StreamArg s,
+                std::optional<double> correction) {
+        if (correction) ddof = whole_correction(name, *correction);
         return wrap(f(a, axis, keepdims, ddof, s));
       },
       doc, nb::arg("axis") = nb::none(), nb::arg("keepdims") = false, nb::arg("ddof") = 0,
-      nb::kw_only(), stream_arg());
+      nb::kw_only(), stream_arg(), nb::arg("correction") = nb::none());
 }
 
 using ArgReduction = Array (*)(const Array&, std::optional<int>, bool, StreamOrDevice);
@@ -53,36 +78,57 @@ void bind_scan(Operations& ops, const char* name, Scan f, const char* doc) {
       nb::arg("inclusive") = true, stream_arg());
 }
 
-void bind_typed_scan(Operations& ops, const char* name, Scan f, const char* doc) {
+/// `first` before the elements of a scan, as its result for none of them.
+Array with_initial(const Array& scanned, std::optional<int> axis, int first, StreamOrDevice s) {
+  int along = normalize_axis("cumulative_sum", axis.value_or(0), scanned.ndim());
+  Shape shape = scanned.shape();
+  shape[along] = 1;
+  return concatenate({full(shape, first, scanned.dtype(), s), scanned}, along, s);
+}
+
+void bind_typed_scan(Operations& ops, const char* name, Scan f, int first, const char* doc) {
   ops.function(
       name,
-      [f](const Array& a, AxisArg axis, bool reverse, bool inclusive, DtypeArg dtype, StreamArg s) {
+      [f, first, name](const Array& a, AxisArg axis, bool reverse, bool inclusive, DtypeArg dtype,
+                       StreamArg s, bool include_initial) {
         Array source = dtype.is_none() ? a : astype(a, dtype, s);
-        return wrap(f(source, axis, reverse, inclusive, s));
+        Array result = f(source, axis, reverse, inclusive, s);
+        if (!include_initial) return wrap(result);
+        require(!reverse && inclusive, "[{}] include_initial is for plain scans", name);
+        return wrap(with_initial(result, axis, first, s));
       },
       doc, nb::arg("axis") = nb::none(), nb::kw_only(), nb::arg("reverse") = false,
-      nb::arg("inclusive") = true, nb::arg("dtype") = nb::none(), stream_arg());
+      nb::arg("inclusive") = true, nb::arg("dtype") = nb::none(), stream_arg(),
+      nb::arg("include_initial") = false);
 }
 
 using Sort = Array (*)(const Array&, std::optional<int>, StreamOrDevice);
 
-void bind_sort(Operations& ops, const char* name, Sort f, const char* doc) {
+/// Sorts are stable.
+void bind_sort(Operations& ops, const char* name, Sort f, Sort descending, const char* doc) {
   ops.function(
       name,
-      [f, name](const Array& a, AxisArg axis, StreamArg s) {
+      [=](const Array& a, AxisArg axis, StreamArg s, bool falls, bool) {
         require(a.ndim() > 0 || axis.is_none(), "[{}] a 0-d array has no axis to sort along", name);
-        return wrap(f(a, axis, s));
+        return wrap((falls ? descending : f)(a, axis, s));
       },
-      doc, nb::arg("axis").none() = -1, nb::kw_only(), stream_arg());
+      doc, nb::arg("axis").none() = -1, nb::kw_only(), stream_arg(), nb::arg("descending") = false,
+      nb::arg("stable") = true);
+}
+
+Array sort_descending(const Array& a, std::optional<int> axis, StreamOrDevice s) {
+  Array sorted = sort(a, axis, s);
+  return flip(sorted, Axes{axis.value_or(0)}, s);
 }
 
 }  // namespace
 
 void bind_reductions(Operations& ops) {
-  bind_reduction(ops, "sum", sum,
-                 "The sum over axes. bool and narrow integers are summed in 32 bits.");
-  bind_reduction(ops, "prod", prod,
-                 "The product over axes. bool and narrow integers are multiplied in 32 bits.");
+  bind_typed_reduction(ops, "sum", sum,
+                       "The sum over axes. bool and narrow integers are summed in 32 bits.");
+  bind_typed_reduction(
+      ops, "prod", prod,
+      "The product over axes. bool and narrow integers are multiplied in 32 bits.");
   bind_reduction(ops, "max", max, "The largest element over axes; nan if there is one.");
   bind_reduction(ops, "min", min, "The smallest element over axes; nan if there is one.");
   bind_reduction(ops, "all", all, "Whether all elements over axes are non-zero.");
@@ -99,10 +145,10 @@ void bind_reductions(Operations& ops) {
   bind_scan(ops, "cummin", cummin, "The running minimum along an axis.");
   bind_scan(ops, "logcumsumexp", logcumsumexp, "The running logsumexp along an axis.");
   for (const char* name : {"cumsum", "cumulative_sum"}) {
-    bind_typed_scan(ops, name, cumsum, "The running sum along an axis.");
+    bind_typed_scan(ops, name, cumsum, 0, "The running sum along an axis.");
   }
   for (const char* name : {"cumprod", "cumulative_prod"}) {
-    bind_typed_scan(ops, name, cumprod, "The running product along an axis.");
+    bind_typed_scan(ops, name, cumprod, 1, "The running product along an axis.");
   }
   auto method = [&](const char* name, Scan f) {
     ops.array.def(
@@ -115,9 +161,9 @@ void bind_reductions(Operations& ops) {
   };
   method("cumsum", cumsum);
   method("cumprod", cumprod);
-  bind_sort(ops, "sort", sort,
+  bind_sort(ops, "sort", sort, sort_descending,
             "Ascending along an axis, nan last; axis=None sorts the flattened array.");
-  bind_sort(ops, "argsort", argsort,
+  bind_sort(ops, "argsort", argsort, argsort_descending,
             "The indices (uint32) that sort along an axis; equal elements keep their order.");
   ops.function(
       "softmax",

@@ -47,10 +47,17 @@ void bind_diagonals(Operations& ops) {
 }
 
 void bind_types(Operations& ops) {
-  ops.both(
+  ops.function(
+      "astype",
+      [](const Array& a, DtypeArg dtype, StreamArg s, bool, StreamArg device) {
+        return wrap(astype(a, dtype, place_of(s, device)));
+      },
+      "The same values in another dtype. Arrays do not change, so `copy` makes no difference.",
+      nb::arg("dtype"), stream_arg(), nb::kw_only(), nb::arg("copy") = true, device_arg());
+  ops.array.def(
       "astype",
       [](const Array& a, DtypeArg dtype, StreamArg s) { return wrap(astype(a, dtype, s)); },
-      "The same values in another dtype.", nb::arg("dtype"), stream_arg());
+      nb::arg("dtype"), stream_arg(), "The same values in another dtype.");
   ops.both(
       "view", [](const Array& a, DtypeArg dtype, StreamArg s) { return wrap(view(a, dtype, s)); },
       "The same bytes as another dtype.", nb::arg("dtype"), stream_arg());
@@ -59,17 +66,28 @@ void bind_types(Operations& ops) {
 void bind_shapes(Operations& ops) {
   ops.function(
       "reshape",
-      [](const Array& a, ShapeArg shape, StreamArg s) { return wrap(reshape(a, shape, s)); },
-      "The same elements in another shape; -1 stands for the rest.", nb::arg("shape"),
-      nb::kw_only(), stream_arg());
+      [](const Array& a, ShapeArg shape, StreamArg s, std::optional<bool>) {
+        return wrap(reshape(a, shape, s));
+      },
+      "The same elements in another shape; -1 stands for the rest. Arrays do not change, so "
+      "`copy` makes no difference.",
+      nb::arg("shape"), nb::kw_only(), stream_arg(), nb::arg("copy") = nb::none());
   auto transposed = [](const Array& a, AxesArg axes, StreamArg s) {
     std::optional<Axes> order = axes;
     return wrap(order ? transpose(a, *order, s) : transpose(a, s));
   };
-  for (const char* name : {"transpose", "permute_dims", "matrix_transpose"}) {
+  for (const char* name : {"transpose", "permute_dims"}) {
     ops.function(name, transposed, "The axes in another order; reversed by default.",
                  nb::arg("axes") = nb::none(), nb::kw_only(), stream_arg());
   }
+  ops.function(
+      "matrix_transpose",
+      [](const Array& a, StreamArg s) {
+        require(a.ndim() >= 2, "[matrix_transpose] expected at least 2 dimensions, got shape {}",
+                a.shape());
+        return wrap(swapaxes(a, -1, -2, s));
+      },
+      "The last two axes exchanged.", nb::kw_only(), stream_arg());
   ops.function(
       "expand_dims",
       [](const Array& a, AxesArg axis, StreamArg s) {

@@ -182,12 +182,11 @@ double dequantize_cost(const Node& node) {
 
 }  // namespace
 
-const OpInfo quantize_op{
-    .name = "quantize",
-    .vjp = quantize_vjp,
-    .jvp = quantize_jvp,
-    .vmap = quantize_vmap,
-    .cost = quantize_cost};
+const OpInfo quantize_op{.name = "quantize",
+                         .vjp = quantize_vjp,
+                         .jvp = quantize_jvp,
+                         .vmap = quantize_vmap,
+                         .cost = quantize_cost};
 const OpInfo dequantize_op{.name = "dequantize",
                            .vjp = dequantize_vjp,
                            .jvp = dequantize_jvp,

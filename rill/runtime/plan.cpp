@@ -6,171 +6,15 @@
 
 #include "rill/graph/context.h"
 #include "rill/ops/reduce_ops.h"
-#include "rill/runtime/debug.h"
+#include "rill/runtime/order.h"
+#include "rill/runtime/walk.h"
 #include "rill/transforms/captured.h"
 
 namespace rill {
 
 namespace {
 
-constexpr uint32_t no_group = ~0u;
-constexpr uint32_t many_groups = no_group - 1;
-constexpr uint32_t none = no_group;
-// Programs stay small enough that their tiles fit the first-level cache.
-constexpr uint32_t most_instructions = 128;
-constexpr uint32_t most_inputs = 24;  // that are more than one number
-
-/// Whether a node may end a program that computes its operand. (Complex numbers are reduced as
-/// pairs, from memory.)
-bool is_fusable_reduction(const Node& node) {
-  return &node.op == &reduce_op && !is_complex(node.inputs[0].dtype());
-}
-
-/// The shape over which a group runs, from its last node.
-const Shape& shape_of_group(const Node& last) {
-  return last.op.is_elementwise() ? last.output(0).shape : last.inputs[0].shape();
-}
-
-/// The pending graph below some outputs, producers first. Scratch is kept between evals.
-struct Walk {
-  std::vector<Node*> order;
-  std::vector<uint32_t> group;       // by position: the position of the group's last node
-  std::vector<uint32_t> consumer;    // by position: the one group that reads it, or many
-  std::vector<uint32_t> next;        // by position: the next node of the group
-  std::vector<uint32_t> group_size;  // by position of the last node
-  std::vector<uint32_t> group_inputs;
-  std::vector<bool> wanted;              // by position: is an output of the eval
-  std::vector<uint32_t> lane_of_stream;  // by the index of a stream; may be out of date
-
-  void collect(const Arrays& outputs, bool placeholders_are_inputs);
-  void fuse();
-
- private:
-  struct Frame {
-    Node* node;
-    size_t next_input;
-  };
-  std::vector<Frame> stack_;
-  bool placeholders_are_inputs_ = false;
-  bool is_input(const Node& node) const {
-    return !node.is_pending() || (placeholders_are_inputs_ && &node.op == &placeholder_op);
-  }
-  void visit(Node* node);
-  void push(Node* node);
-  bool joins(uint32_t position, uint32_t into) const;
-  uint32_t new_inputs(const Node& node, uint32_t into) const;
-  bool is_known_input(const Node& input, uint32_t into) const;
-};
-
-uint64_t next_walk = 0;  // guarded by the scheduling lock
-
-void Walk::push(Node* node) {
-  require(&node->op != &placeholder_op,
-          "[eval] cannot evaluate an array inside a transformation that has no values yet "
-          "(a function given to compile, vmap or export must not evaluate, print or convert "
-          "what it computes, and what it computes has a value outside only if it returns it or, "
-          "with compile, lists it in `outputs`)");
-  node->visit = next_walk;
-  node->uses = 0;
-  stack_.push_back({node, 0});
-}
-
-/// Depth first with a stack of its own: graphs may be a million deep.
-void Walk::visit(Node* root) {
-  push(root);
-  while (!stack_.empty()) {
-    Frame& top = stack_.back();
-    Node* node = top.node;
-    if (top.next_input == node->inputs.size()) {
-      node->position = static_cast<uint32_t>(order.size());
-      order.push_back(node);
-      stack_.pop_back();
-      continue;
-    }
-    Node* input = &node->inputs[top.next_input++].node();
-    if (input->visit != next_walk) {
-      if (is_input(*input)) continue;
-      push(input);
-    }
-    input->uses += 1;
-  }
-}
-
-void Walk::collect(const Arrays& outputs, bool placeholders_are_inputs) {
-  placeholders_are_inputs_ = placeholders_are_inputs;
-  order.clear();
-  stack_.clear();  // an eval that was refused left its own
-  ++next_walk;
-  for (const Array& output : outputs) {
-    Node* node = &output.node();
-    if (node->visit != next_walk && !is_input(*node)) visit(node);
-  }
-  wanted.assign(order.size(), false);
-  for (const Array& output : outputs) {
-    if (output.node().visit == next_walk) wanted[output.node().position] = true;
-  }
-}
-
-bool Walk::is_known_input(const Node& input, uint32_t into) const {
-  if (input.visit == next_walk) return consumer[input.position] == into;
-  return input.visit == ~next_walk && input.position == into;
-}
-
-/// How many operands of a node are no single numbers and, as far as is known, not read by a group.
-uint32_t Walk::new_inputs(const Node& node, uint32_t into) const {
-  return static_cast<uint32_t>(
-      std::count_if(node.inputs.begin(), node.inputs.end(), [&](const Array& input) {
-        return input.size() > 1 && !is_known_input(input.node(), into);
-      }));
-}
-
-bool Walk::joins(uint32_t position, uint32_t into) const {
-  const Node& node = *order[position];
-  if (!node.op.is_elementwise() || into >= many_groups || fusion_is_off()) return false;
-  const Node& last = *order[into];
-  return node.stream == last.stream && node.output(0).shape == shape_of_group(last) &&
-         group_size[into] < most_instructions &&
-         group_inputs[into] + new_inputs(node, into) <= most_inputs;
-}
-
-/// A node joins the group of its consumers if that is one group: then no path leaves the group
-/// and comes back, so that it can run as one step. Consumers come before producers here.
-void Walk::fuse() {
-  size_t count = order.size();
-  group.assign(count, no_group);
-  consumer.assign(count, no_group);
-  next.assign(count, none);
-  group_size.assign(count, 0);
-  group_inputs.assign(count, 0);
-  for (uint32_t i = static_cast<uint32_t>(count); i-- > 0;) {
-    Node& node = *order[i];
-    uint32_t into = consumer[i];
-    if (joins(i, into)) {
-      group[i] = into;
-      next[i] = next[into];
-      next[into] = i;
-      group_inputs[into] += new_inputs(node, into) - (node.output(0).size > 1 ? 1 : 0);
-    } else {
-      group[i] = i;
-      group_inputs[i] = new_inputs(node, i);
-    }
-    uint32_t own = group[i];
-    group_size[own] += 1;
-    bool fusable = node.op.is_elementwise() || is_fusable_reduction(node);
-    uint32_t seen_by = fusable ? own : many_groups;
-    for (const Array& input : node.inputs) {
-      Node& producer = input.node();
-      if (producer.visit != next_walk) {
-        producer.visit = ~next_walk;  // read by this group, as far as this walk knows
-        producer.position = own;
-        continue;
-      }
-      uint32_t& readers = consumer[producer.position];
-      if (readers == no_group) readers = seen_by;
-      else if (readers != seen_by) readers = many_groups;
-    }
-  }
-}
+constexpr uint32_t none = Walk::none;
 
 double bytes_cost(const Step& step) {
   double bytes = 0;
@@ -179,14 +23,126 @@ double bytes_cost(const Step& step) {
   return bytes / 8;  // about 8 bytes a nanosecond
 }
 
+/// What the steps of a plan do to memory. Made before there are steps, which hold arrays too.
+class MemoryUses {
+ public:
+  explicit MemoryUses(const Walk& walk)
+      : held_(walk.order.size()), step_of_(walk.order.size()), first_(walk.order.size()) {
+    for (uint32_t i = 0; i < walk.order.size(); ++i) {
+      held_[i] = walk.is_held(i);
+      for (const Array& input : walk.order[i]->inputs) {
+        if (!is_planned(input)) ++reads_of_leaf_[&input.node()];
+      }
+    }
+  }
+
+  void add(const Step& step);
+  std::vector<uint32_t> order() const { return order_for_memory(steps_, values_); }
+
+ private:
+  static constexpr size_t tiny = 4096;  // bytes
+
+  static bool is_planned(const Array& array) { return array.node().visit == current_walk; }
+  static void add_once(auto& numbers, uint32_t number) {
+    if (std::find(numbers.begin(), numbers.end(), number) == numbers.end()) {
+      numbers.push_back(number);
+    }
+  }
+  void add_view(Node& node);
+  void add_results(const Step& step, StepUse& use);
+  uint32_t value_of(const Array& array);
+  uint32_t new_value(size_t bytes, bool is_kept);
+
+  std::vector<bool> held_;  // by position, as the following
+  std::vector<uint32_t> step_of_;
+  std::vector<uint32_t> first_;  // the place of its first output among value_numbers_
+  std::vector<uint32_t> value_numbers_;
+  std::unordered_map<const Node*, uint32_t> reads_of_leaf_;
+  std::unordered_map<const Output*, uint32_t> leaves_;  // their values
+  std::vector<StepUse> steps_;
+  std::vector<ValueUse> values_;
+};
+
+uint32_t MemoryUses::new_value(size_t bytes, bool is_kept) {
+  values_.push_back({static_cast<int64_t>(bytes), is_kept});
+  return static_cast<uint32_t>(values_.size() - 1);
+}
+
+/// What was there before the plan is given back with its last use if the graph alone holds it. An
+/// argument of a compiled function may be.
+uint32_t MemoryUses::value_of(const Array& array) {
+  const Node& node = array.node();
+  if (is_planned(array)) return value_numbers_[first_[node.position] + array.index()];
+  auto [place, fresh] = leaves_.emplace(&array.output(), 0);
+  if (fresh) {
+    bool is_argument = &node.op == &placeholder_op;
+    bool is_kept = !is_argument && (!node.is_done() || node.use_count() > reads_of_leaf_[&node]);
+    size_t bytes = array.bytes();
+    if (const Ref<Buffer>& block = array.output().buffer) bytes = std::min(bytes, block->bytes());
+    place->second = new_value(bytes, is_kept);
+  }
+  return place->second;
+}
+
+/// A view has the value of its operand; an identity of a transformation, of the last ones.
+void MemoryUses::add_view(Node& node) {
+  size_t first = node.output_count() == 1 ? 0 : node.inputs.size() - node.output_count();
+  for (uint32_t k = 0; k < node.output_count(); ++k) {
+    uint32_t value = value_of(node.inputs[first + k]);
+    values_[value].is_kept |= held_[node.position];
+    value_numbers_.push_back(value);
+  }
+}
+
+void MemoryUses::add_results(const Step& step, StepUse& use) {
+  for (const Array& result : step.results) {
+    Node& node = result.node();
+    first_[node.position] = static_cast<uint32_t>(value_numbers_.size());
+    for (uint32_t k = 0; k < node.output_count(); ++k) {
+      use.makes.push_back(new_value(node.output(k).bytes(), held_[node.position]));
+      value_numbers_.push_back(use.makes.back());
+    }
+  }
+}
+
+void MemoryUses::add(const Step& step) {
+  Node& node = step.node();
+  StepUse use;
+  use.lane = static_cast<uint32_t>(node.stream.index);
+  use.is_light = true;
+  for (const Array& input : step.inputs) {
+    const Node& producer = input.node();
+    if (is_planned(input)) add_once(use.after, step_of_[producer.position]);
+    bool waits = is_planned(input) || producer.state() == NodeState::scheduled;
+    use.is_fixed |= waits && producer.stream != node.stream;
+    use.is_light &= input.bytes() <= tiny;
+  }
+  if (!step.program && node.op.is_view) {
+    use.is_light = true;
+    first_[node.position] = static_cast<uint32_t>(value_numbers_.size());
+    add_view(node);
+  } else {
+    for (const Array& input : step.inputs) add_once(use.reads, value_of(input));
+    add_results(step, use);
+    for (uint32_t value : use.makes) {
+      use.is_light &= values_[value].bytes <= static_cast<int64_t>(tiny);
+    }
+  }
+  for (const Array& result : step.results) {
+    step_of_[result.node().position] = static_cast<uint32_t>(steps_.size());
+  }
+  steps_.push_back(std::move(use));
+}
+
 /// Turns groups into steps and steps into tasks.
 class Builder {
  public:
   explicit Builder(Walk& walk) : walk_(walk), task_of_(walk.order.size(), none) {}
 
   Plan build() {
+    if (walk_.is_large()) return build_for_memory();
     for (uint32_t i = 0; i < walk_.order.size(); ++i) {
-      if (walk_.group[i] == i) add_step(i);
+      if (walk_.group[i] == i) place(step_of(i));
     }
     return std::move(plan_);
   }
@@ -202,7 +158,9 @@ class Builder {
     std::vector<Ref<RefCounted>> earlier;
   };
 
-  void add_step(uint32_t last);
+  Plan build_for_memory();
+  Step step_of(uint32_t last);
+  void place(Step step);
   Step single_step(Node& node);
   Step fused_step(uint32_t last);
   uint16_t input_register(Step& step, const Array& input);
@@ -214,6 +172,7 @@ class Builder {
   Plan plan_;
   std::vector<uint32_t> task_of_;    // by position of a stored node
   std::vector<uint32_t> registers_;  // by position, of the group at hand
+  std::vector<uint32_t> member_of_;  // by position: the group for which the register is
   std::vector<Lane> lanes_;
   std::vector<uint32_t> lane_of_task_;
   std::unordered_map<uint64_t, uint32_t> awaited_;  // by lane and lane: the last task awaited
@@ -242,13 +201,11 @@ Step Builder::fused_step(uint32_t last) {
   step.program = std::make_unique<Program>();
   Program& program = *step.program;
   program.shape = shape_of_group(*walk_.order[last]);
-  SmallVector<uint32_t, 8> members;
-  // The list of the group begins at its last node and goes on with the first.
-  for (uint32_t i = walk_.next[last]; i != none; i = walk_.next[i]) members.push_back(i);
-  members.push_back(last);
+  const SmallVector<uint32_t, 8> members = walk_.members_of(last);
+  for (uint32_t i : members) member_of_[i] = last;
   auto in_group = [&](const Array& input) {
     const Node& producer = input.node();
-    return producer.visit == next_walk && walk_.group[producer.position] == last;
+    return producer.visit == current_walk && member_of_[producer.position] == last;
   };
   for (uint32_t i : members) {
     for (const Array& input : walk_.order[i]->inputs) {
@@ -277,7 +234,7 @@ Step Builder::fused_step(uint32_t last) {
     registers_[members[k]] = program.result_register(k);
     program.code.push_back(instruction);
     // Stored: the last one, outputs of the eval, and whatever somebody outside still refers to.
-    if (members[k] == last || walk_.wanted[members[k]] || node.use_count() > node.uses) {
+    if (members[k] == last || walk_.is_held(members[k])) {
       program.outputs.push_back(program.result_register(k));
       step.results.push_back(Array::of(node));
     }
@@ -307,7 +264,7 @@ Builder::Waits Builder::new_waits(uint32_t lane, const Step& step) {
   Waits result;
   for (const Array& input : step.inputs) {
     Node& producer = input.node();
-    if (producer.visit == next_walk) {
+    if (producer.visit == current_walk) {
       uint32_t task = task_of_[producer.position];
       uint32_t other = lane_of_task_[task];
       if (other == lane) continue;
@@ -343,14 +300,31 @@ uint32_t Builder::task_for(Stream stream, const Step& step) {
   return open;
 }
 
-void Builder::add_step(uint32_t last) {
+Step Builder::step_of(uint32_t last) {
   Node& node = *walk_.order[last];
-  if (registers_.empty()) registers_.resize(walk_.order.size());
+  if (registers_.empty()) {
+    registers_.resize(walk_.order.size());
+    member_of_.resize(walk_.order.size(), none);
+  }
   bool fused = node.op.is_elementwise() || walk_.group_size[last] > 1;
-  Step step = fused ? fused_step(last) : single_step(node);
-  uint32_t task = task_for(node.stream, step);
+  return fused ? fused_step(last) : single_step(node);
+}
+
+void Builder::place(Step step) {
+  uint32_t task = task_for(step.node().stream, step);
   for (const Array& result : step.results) task_of_[result.node().position] = task;
   plan_.tasks[task].steps.push_back(std::move(step));
+}
+
+Plan Builder::build_for_memory() {
+  MemoryUses uses(walk_);
+  std::vector<Step> steps;
+  for (uint32_t i = 0; i < walk_.order.size(); ++i) {
+    if (walk_.group[i] == i) steps.push_back(step_of(i));
+  }
+  for (const Step& step : steps) uses.add(step);
+  for (uint32_t i : uses.order()) place(std::move(steps[i]));
+  return std::move(plan_);
 }
 
 }  // namespace

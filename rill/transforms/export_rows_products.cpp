@@ -200,10 +200,9 @@ constexpr ExportRow rows[] = {
     row<Quantization>(
         "round_to_codes", 1, 2,
         [](const Arrays& in, const Quantization& q) { return apply_round_to_codes(in, q); }),
-    row<DequantizeAttrs>("dequantize", 2, 3,
-                         [](const Arrays& in, const DequantizeAttrs& attrs) {
-                           return apply_dequantize(in, attrs);
-                         }),
+    row<DequantizeAttrs>(
+        "dequantize", 2, 3,
+        [](const Arrays& in, const DequantizeAttrs& attrs) { return apply_dequantize(in, attrs); }),
     row<QuantizedProductAttrs>("quantized_matmul", 3, 4,
                                [](const Arrays& in, const QuantizedProductAttrs& attrs) {
                                  return apply_quantized_matmul(in, attrs);

@@ -17,6 +17,7 @@ from support import IS_RILL, mx, rill_only, to_numpy
 # The shape of their results depends on values: they make no graph.
 BY_VALUE = {"unique_all", "unique_counts", "unique_inverse", "unique_values", "nonzero"}
 
+
 @pytest.fixture
 def path(tmp_path):
     return str(tmp_path / "f.rill")

@@ -194,6 +194,114 @@ def test_freeing_gives_memory_back_while_a_graph_runs(quiet):
         assert mx.get_peak_memory() - base < 16 * 4 * MB
 
 
+# Training ------------------------------------------------------------------------------------
+
+WIDTH, ROWS, DEPTH = 256, 1024, 24
+ACTIVATION = 4 * ROWS * WIDTH  # bytes: one MB
+
+
+def deep_chain(checkpoint):
+    """The gradient of DEPTH layers, in blocks of four."""
+    w = mx.random.normal((WIDTH, WIDTH), key=mx.random.key(0)) / WIDTH**0.5
+
+    def block(x):
+        for _ in range(4):
+            x = mx.tanh(x @ w)
+        return x
+
+    run = mx.checkpoint(block) if checkpoint else block
+
+    def loss(x):
+        for _ in range(DEPTH // 4):
+            x = run(x)
+        return x.sum()
+
+    return mx.grad(loss)
+
+
+@rill_only
+@pytest.mark.parametrize("compiled", [False, True])
+def test_checkpoint_halves_the_peak_of_a_deep_chain(compiled, quiet):
+    x = mx.random.normal((ROWS, WIDTH), key=mx.random.key(1))
+    peaks, gradients = [], []
+    for checkpoint in (False, True):
+        gradient = deep_chain(checkpoint)
+        if compiled:
+            gradient = mx.compile(gradient)
+            mx.eval(gradient(x))
+        peaks.append(peak_of(gradient, x))
+        gradients.append(to_numpy(gradient(x)))
+    np.testing.assert_array_equal(*gradients)
+    assert DEPTH * ACTIVATION <= peaks[0] <= (DEPTH + 3) * ACTIVATION
+    assert peaks[1] <= peaks[0] / 2
+    assert peaks[1] <= (DEPTH // 4 + 4 + 4) * ACTIVATION
+
+
+def gelu(x):
+    return x * (1 + mx.erf(x * 0.5**0.5)) * 0.5
+
+
+@rill_only
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_training_step_holds_its_state_and_two_arrays_a_layer(compiled, quiet):
+    """A layer keeps what it gives to gelu and what that returns, nothing of what lies between."""
+    key = mx.random.key(2)
+
+    def loss(ws, x):
+        for w in ws:
+            x = gelu(x @ w)
+        return (x * x).mean()
+
+    def advance(state, x):
+        ws, ms, vs = state
+        gradients = mx.grad(loss)(ws, x)
+        ms = [0.9 * m + 0.1 * g for m, g in zip(ms, gradients)]
+        vs = [0.9 * v + 0.1 * (g * g) for v, g in zip(vs, gradients)]
+        return [w - 0.01 * m / (mx.sqrt(v) + 1e-8) for w, m, v in zip(ws, ms, vs)], ms, vs
+
+    step = mx.compile(advance) if compiled else advance
+    keys = mx.random.split(key, DEPTH)
+    ws = [mx.random.normal((WIDTH, WIDTH), key=k) / WIDTH**0.5 for k in keys]
+    state = (ws, [mx.zeros_like(w) for w in ws], [mx.zeros_like(w) for w in ws])
+    del ws
+    x = mx.random.normal((ROWS, WIDTH), key=key)
+    mx.eval(state, x)
+    for _ in range(2):  # the first one makes the moments, and plans
+        mx.synchronize()
+        mx.clear_cache()
+        before = mx.get_active_memory()
+        mx.reset_peak_memory()
+        state = step(state, x)
+        mx.eval(state)
+    assert mx.get_peak_memory() - before <= (2 * DEPTH + 4) * ACTIVATION
+    assert mx.get_active_memory() - before < ACTIVATION
+
+
+@rill_only
+@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
+def test_what_is_computed_again_has_the_same_bits(name):
+    x = mx.random.normal((1024, 1024), key=mx.random.key(3)).astype(getattr(mx, name))
+    w = mx.random.normal((1024,), key=mx.random.key(4)).astype(getattr(mx, name))
+
+    def parts(x):
+        e = mx.exp(x * w - 1)
+        return mx.sum(e + 1), e * e + 2, mx.tanh(e) @ w, mx.max(e)
+
+    def gradient(x):
+        return mx.grad(lambda x: sum(p.sum() for p in parts(x)))(x)
+
+    def together(x):
+        return [*parts(x), gradient(x)]
+
+    outputs = together(x)
+    mx.eval(outputs)
+    with mx.debug(serial=True):
+        alone = together(x)
+        mx.eval(alone)
+    for a, b in zip(outputs, alone):
+        assert_same(a, to_numpy(b))
+
+
 # Depth ---------------------------------------------------------------------------------------
 
 
