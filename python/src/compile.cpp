@@ -118,7 +118,6 @@ nb::object CompiledFunction::call_traced(const Arrays& placeholders, const nb::a
   nb::object positional = map_leaves(args, placeholder);
   nb::object named = map_leaves(kwargs, placeholder);
   if (!inputs_.is_none()) state.visit(inputs_, placeholder);
-  CallerStreamScope scope;
   PyObject* result = PyObject_Call(fun_.ptr(), positional.ptr(), named.ptr());
   if (result == nullptr) throw nb::python_error();
   return nb::steal(result);
@@ -150,8 +149,11 @@ void CompiledFunction::require_written(const StateBackup& state, const Arrays& g
 
 Captured CompiledFunction::capture(const Arrays& inputs, const nb::args& args,
                                    const nb::kwargs& kwargs, Entry& entry) const {
+  CallerStreamScope scope;
   Arrays placeholders;
-  for (const Array& input : inputs) placeholders.push_back(placeholder_like(input));
+  for (const Array& input : inputs) {
+    placeholders.push_back(make_placeholder(to_stream(), input.dtype(), input.shape()));
+  }
   StateBackup outputs;
   StateBackup state;
   auto restore = [&](bool failed) {

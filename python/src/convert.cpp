@@ -221,9 +221,11 @@ void bind_conversion(nb::module_& m, nb::class_<Array>& array) {
       "shares the memory of its source or a ValueError is raised; otherwise it is a copy.");
   m.def(
       "from_dlpack",
-      [](nb::handle x, DeviceArg device, std::optional<bool> copy) {
+      [](nb::handle x, DeviceArg device, nb::handle copy) {
         if (!device.is_none()) require_device("from_dlpack", device);
-        return wrap(from_dlpack(x, copy));
+        std::optional<bool> copies;
+        if (!copy.is_none()) copies = nb::cast<bool>(copy);
+        return wrap(from_dlpack(x, copies));
       },
       nb::arg("x"), nb::kw_only(), nb::arg("device") = nb::none(), nb::arg("copy") = nb::none(),
       nb::sig("def from_dlpack(x: DLPackCompatible, /, *, device: Device | DeviceType | None = "

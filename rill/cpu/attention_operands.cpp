@@ -1,11 +1,20 @@
 #include "rill/cpu/attention_operands.h"
 
 #include "rill/cpu/gemm_kernel.h"
+#include "rill/cpu/kernels.h"
 
 namespace rill {
 
 HeadTensor::HeadTensor(const Output& array) : data(array.data), dtype(array.dtype) {
   for (int i = 0; i < 4; ++i) strides[i] = array.shape[i] == 1 ? 0 : array.strides[i];
+}
+
+void allocate_heads(Output& out, const Output& like) {
+  allocate(out);
+  const Shape& size = out.shape;
+  if (out.size == 0 || size[1] == 1 || size[2] == 1 || like.strides[1] >= like.strides[2]) return;
+  out.strides = {size[1] * size[2] * size[3], size[3], size[1] * size[3], 1};
+  out.row_major = false;
 }
 
 AttentionProblem::AttentionProblem(const Launch& launch)

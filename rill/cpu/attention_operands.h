@@ -24,6 +24,10 @@ struct HeadTensor {
   int64_t strides[4] = {};
 };
 
+/// Places `out` [batch, heads, places, depth] with its heads side by side in each place where those
+/// of `like` are so: as projections by one matrix give and take them, without a copy.
+void allocate_heads(Output& out, const Output& like);
+
 /// The problem of a node: attention_op, or attention_gradient_op, whose operands begin alike.
 struct AttentionProblem {
   explicit AttentionProblem(const Launch& launch);
@@ -35,6 +39,11 @@ struct AttentionProblem {
   int64_t visible(int64_t row) const { return row % queries + keys - queries + 1; }
   float sink(int64_t pair, int64_t row) const {
     return sinks[pair * group + row / queries];  // [batch, heads], the heads of a pair together
+  }
+  /// Where a row lies in an output like the queries.
+  char* row_of(const HeadTensor& out, int64_t pair, int64_t row) const {
+    int64_t head = pair % kv_heads * group + row / queries;
+    return const_cast<char*>(out.at(pair / kv_heads, head, row % queries));
   }
   /// The row of an array of queries, [batch, heads, queries, ...] row-major.
   int64_t flat_row(int64_t pair, int64_t row) const { return pair * rows() + row; }

@@ -27,7 +27,7 @@ constexpr int64_t wave_floats = 1 << 22;  // of keys and values, packed at once
 /// Where results go: elements of the output's dtype, and max and sum of each row.
 struct Results {
   explicit Results(const Launch& launch)
-      : data(launch.out(0).data),
+      : out_rows(launch.out(0)),
         dtype(launch.out(0).dtype),
         stats(reinterpret_cast<float*>(launch.out(1).data)) {}
 
@@ -47,16 +47,17 @@ struct Results {
     int64_t place = problem.flat_row(pair, row);
     stats[2 * place] = max;
     stats[2 * place + 1] = sum;
+    char* row_data = problem.row_of(out_rows, pair, row);
     if (dtype == Dtype::float32) {
-      float* to = reinterpret_cast<float*>(data) + place * n;
+      float* to = reinterpret_cast<float*>(row_data);
       for (int64_t i = 0; i < n; ++i) to[i] = out[i] * factor;
       return;
     }
     for (int64_t i = 0; i < n; ++i) out[i] *= factor;
-    gemm_kernel::narrow(dtype, out, n, data + place * n * size_of(dtype));
+    gemm_kernel::narrow(dtype, out, n, row_data);
   }
 
-  char* data;
+  HeadTensor out_rows;
   Dtype dtype;
   float* stats;
 };
@@ -226,7 +227,7 @@ class FewRows {
 };
 
 void run_attention(const Launch& launch) {
-  allocate(launch.out(0));
+  allocate_heads(launch.out(0), launch.in(0));
   allocate(launch.out(1));
   AttentionProblem problem(launch);
   std::optional<RowMajor> sinks;

@@ -216,11 +216,11 @@ class AttentionGradient {
     }
   }
 
-  void write_rows(const Output& out, int64_t pair, int64_t start, int64_t count, int64_t depth,
+  void write_rows(const HeadTensor& out, int64_t pair, int64_t start, int64_t count, int64_t depth,
                   int64_t stride, const float* rows) const {
-    char* to = out.data + (pair * problem_.keys + start) * depth * size_of(out.dtype);
     for (int64_t i = 0; i < count; ++i) {
-      write(out.dtype, rows + i * stride, depth, to + i * depth * size_of(out.dtype));
+      const char* to = out.at(pair / problem_.kv_heads, pair % problem_.kv_heads, start + i);
+      write(out.dtype, rows + i * stride, depth, const_cast<char*>(to));
     }
   }
 
@@ -236,8 +236,7 @@ class AttentionGradient {
     float* line = room.take(depth);
     for (int64_t lane = 0; lane < rows.count; ++lane) {
       for (int64_t i = 0; i < depth; ++i) line[i] = total[i * width_ + lane] * problem_.scale;
-      int64_t place = problem_.flat_row(pair, rows.first + lane) * depth;
-      write(dq_.dtype, line, depth, dq_.data + place * size_of(dq_.dtype));
+      write(dq_.dtype, line, depth, problem_.row_of(dq_, pair, rows.first + lane));
     }
   }
 
@@ -263,9 +262,9 @@ class AttentionGradient {
   int64_t panels_;
   int64_t depth_stride_;
   int64_t value_stride_;
-  const Output& dq_;
-  const Output& dk_;
-  const Output& dv_;
+  HeadTensor dq_;
+  HeadTensor dk_;
+  HeadTensor dv_;
   float* dsinks_ = nullptr;
   int64_t blocks_;
   int64_t splits_;
@@ -275,7 +274,8 @@ class AttentionGradient {
 };
 
 void run_attention_gradient(const Launch& launch) {
-  for (uint32_t i = 0; i < launch.node.output_count(); ++i) allocate(launch.out(i));
+  for (uint32_t i = 0; i < 3; ++i) allocate_heads(launch.out(i), launch.in(i));
+  if (launch.node.output_count() > 3) allocate(launch.out(3));
   AttentionGradient(launch).run();
 }
 

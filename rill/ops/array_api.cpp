@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
@@ -56,7 +57,8 @@ Array hypot(const Array& x, const Array& y, StreamOrDevice s) {
   Array ratio = minimum(left, right) / where(equal(large, zero), ones({}, inner), large);
   Array length = large * sqrt(square(ratio) + ones({}, inner));
   Array infinite = logical_or(isinf(left), isinf(right));
-  return astype(where(infinite, left + right, length), dtype);
+  Array infinity(std::numeric_limits<double>::infinity(), inner);
+  return astype(where(infinite, infinity, length), dtype);
 }
 
 Array nextafter(const Array& x, const Array& y, StreamOrDevice s) {

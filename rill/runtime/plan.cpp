@@ -31,9 +31,10 @@ class MemoryUses {
     for (uint32_t i = 0; i < walk.order.size(); ++i) {
       held_[i] = walk.is_held(i);
       for (const Array& input : walk.order[i]->inputs) {
-        if (!is_planned(input)) ++reads_of_leaf_[&input.node()];
+        if (!is_planned(input)) note_leaf(input.node());
       }
     }
+    for (auto& [node, leaf] : leaves_) leaf.is_kept = is_kept(*node, leaf.references);
   }
 
   void add(const Step& step);
@@ -42,11 +43,29 @@ class MemoryUses {
  private:
   static constexpr size_t tiny = 4096;  // bytes
 
+  struct Leaf {
+    uint32_t references = 0;  // of the graph
+    bool is_kept = false;
+  };
+
   static bool is_planned(const Array& array) { return array.node().visit == current_walk; }
   static void add_once(auto& numbers, uint32_t number) {
     if (std::find(numbers.begin(), numbers.end(), number) == numbers.end()) {
       numbers.push_back(number);
     }
+  }
+  /// Whether a node that is done still has the array that it shows: the tracer of a transformation.
+  static bool shows_another(const Node& node) {
+    return node.op.is_view && node.is_done() && node.inputs.size() == 1;
+  }
+  /// What was there before the plan is given back with its last use if the graph alone holds it.
+  /// An argument of a compiled function may be.
+  static bool is_kept(const Node& node, uint32_t references) {
+    if (&node.op == &placeholder_op) return false;
+    return !node.is_done() || node.use_count() > references;
+  }
+  void note_leaf(const Node& node) {
+    if (++leaves_[&node].references == 1 && shows_another(node)) note_leaf(node.inputs[0].node());
   }
   void add_view(Node& node);
   void add_results(const Step& step, StepUse& use);
@@ -57,8 +76,8 @@ class MemoryUses {
   std::vector<uint32_t> step_of_;
   std::vector<uint32_t> first_;  // the place of its first output among value_numbers_
   std::vector<uint32_t> value_numbers_;
-  std::unordered_map<const Node*, uint32_t> reads_of_leaf_;
-  std::unordered_map<const Output*, uint32_t> leaves_;  // their values
+  std::unordered_map<const Node*, Leaf> leaves_;
+  std::unordered_map<const Output*, uint32_t> leaf_values_;
   std::vector<StepUse> steps_;
   std::vector<ValueUse> values_;
 };
@@ -68,15 +87,17 @@ uint32_t MemoryUses::new_value(size_t bytes, bool is_kept) {
   return static_cast<uint32_t>(values_.size() - 1);
 }
 
-/// What was there before the plan is given back with its last use if the graph alone holds it. An
-/// argument of a compiled function may be.
 uint32_t MemoryUses::value_of(const Array& array) {
   const Node& node = array.node();
   if (is_planned(array)) return value_numbers_[first_[node.position] + array.index()];
-  auto [place, fresh] = leaves_.emplace(&array.output(), 0);
+  bool is_kept = leaves_[&node].is_kept;
+  if (shows_another(node)) {
+    uint32_t value = value_of(node.inputs[0]);
+    values_[value].is_kept |= is_kept;
+    return value;
+  }
+  auto [place, fresh] = leaf_values_.emplace(&array.output(), 0);
   if (fresh) {
-    bool is_argument = &node.op == &placeholder_op;
-    bool is_kept = !is_argument && (!node.is_done() || node.use_count() > reads_of_leaf_[&node]);
     size_t bytes = array.bytes();
     if (const Ref<Buffer>& block = array.output().buffer) bytes = std::min(bytes, block->bytes());
     place->second = new_value(bytes, is_kept);

@@ -2,6 +2,7 @@
 
 #include <unordered_map>
 
+#include "rill/graph/context.h"
 #include "rill/graph/node_map.h"
 #include "rill/graph/tracing.h"
 
@@ -103,7 +104,9 @@ Captured::Captured(Arrays placeholders, Arrays outputs)
 
 Captured Captured::of(const ArrayFunction& f, const Arrays& inputs) {
   Arrays placeholders;
-  for (const Array& input : inputs) placeholders.push_back(placeholder_like(input));
+  for (const Array& input : inputs) {
+    placeholders.push_back(make_placeholder(to_stream(), input.dtype(), input.shape()));
+  }
   Arrays outputs = f(placeholders);
   return Captured(std::move(placeholders), std::move(outputs));
 }

@@ -106,12 +106,15 @@ Arrays apply_slice(const Arrays& in, const AttrValues& values) {
 }
 Arrays apply_uniform(const Arrays& in, const AttrValues& values) {
   auto v = from_values<UniformValues>(values);
-  require(in[0].dtype() == Dtype::uint32 && in[0].shape() == Shape{2},
+  const Array& keys = in[0];
+  require(keys.dtype() == Dtype::uint32 && keys.ndim() > 0 && keys.shape(-1) == 2,
           "[import_function] a key is a uint32 array of shape (2,)");
   require(is_floating(v.dtype) && v.dtype != Dtype::float64,
           "[import_function] random numbers of {}", name_of(v.dtype));
   require_sizes(v.shape);
-  return one(make_array(random_uniform_op, to_stream(), v.dtype, v.shape, {in[0]},
+  Shape shape(keys.shape().begin(), keys.shape().end() - 1);
+  shape.append(v.shape.begin(), v.shape.end());
+  return one(make_array(random_uniform_op, to_stream(), v.dtype, std::move(shape), {keys},
                         RandomUniformAttrs{v.shape, v.low, v.high}));
 }
 

@@ -299,6 +299,11 @@ def operands(name, shape):
     return {"x": np.asarray(x), "y": np.asarray(y), "m": np.asarray(m)}
 
 
+def given_to(xp, arrays, name):
+    dtype = getattr(xp, name)
+    return {key: xp.asarray(value, dtype=dtype) for key, value in arrays.items()}
+
+
 def plain(result):
     """Nested lists of NumPy arrays and Python values."""
     if isinstance(result, (tuple, list)):
@@ -333,9 +338,9 @@ def test_values(row, strict):
             given = operands(name, shape)
             with np.errstate(all="ignore"):
                 reference = eval(
-                    expression, {"xp": strict, **{k: strict.asarray(v) for k, v in given.items()}}
+                    expression, {"xp": strict, "inf": np.inf, **given_to(strict, given, name)}
                 )
-                own = eval(expression, {"xp": mx, **{k: mx.array(v) for k, v in given.items()}})
+                own = eval(expression, {"xp": mx, "inf": np.inf, **given_to(mx, given, name)})
             assert_equal(plain(own), plain(reference), name == "float64")
 
 
