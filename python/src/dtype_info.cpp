@@ -34,11 +34,24 @@ struct IntegerInfo {
   }
 };
 
+std::optional<Dtype> dtype_or_array(nb::handle object) {
+  if (nb::isinstance<DtypeObject>(object)) return nb::cast<DtypeObject&>(object).dtype;
+  if (is_array(object)) return unwrap(object).dtype();
+  return std::nullopt;
+}
+
+/// The dtype of a dtype or an array.
+Dtype dtype_of_either(nb::handle object) {
+  std::optional<Dtype> found = dtype_or_array(object);
+  return found ? *found : static_cast<Dtype>(nb::borrow<DtypeArg>(object));
+}
+
 void bind_limits(nb::module_& m) {
   nb::class_<FloatInfo>(m, "finfo", "The limits of a floating dtype.")
       .def(
-          "__init__", [](FloatInfo* self, DtypeArg arg) { new (self) FloatInfo(arg); },
-          nb::arg("arg"))
+          "__init__",
+          [](FloatInfo* self, nb::handle arg) { new (self) FloatInfo(dtype_of_either(arg)); },
+          nb::arg("arg"), nb::sig("def __init__(self, arg: Dtype | array) -> None"))
       .def_prop_ro("min", [](const FloatInfo& f) { return -f.limits.largest; })
       .def_prop_ro("max", [](const FloatInfo& f) { return f.limits.largest; })
       .def_prop_ro("eps", [](const FloatInfo& f) { return f.limits.epsilon; })
@@ -53,10 +66,12 @@ void bind_limits(nb::module_& m) {
       });
   nb::class_<IntegerInfo>(m, "iinfo", "The limits of an integer dtype.")
       .def(
-          "__init__", [](IntegerInfo* self, DtypeArg arg) { new (self) IntegerInfo(arg); },
-          nb::arg("arg"))
+          "__init__",
+          [](IntegerInfo* self, nb::handle arg) { new (self) IntegerInfo(dtype_of_either(arg)); },
+          nb::arg("arg"), nb::sig("def __init__(self, arg: Dtype | array) -> None"))
       .def_prop_ro("min", [](const IntegerInfo& i) { return i.least; })
       .def_prop_ro("max", [](const IntegerInfo& i) { return i.largest; })
+      .def_prop_ro("bits", [](const IntegerInfo& i) { return 8 * size_of(i.dtype); })
       .def_prop_ro(
           "dtype", [](const IntegerInfo& i) { return dtype_object(i.dtype); },
           nb::sig("def dtype(self) -> Dtype"))
@@ -65,20 +80,25 @@ void bind_limits(nb::module_& m) {
       });
 }
 
-std::optional<Dtype> dtype_or_array(nb::handle object) {
-  if (nb::isinstance<DtypeObject>(object)) return nb::cast<DtypeObject&>(object).dtype;
-  if (is_array(object)) return unwrap(object).dtype();
-  return std::nullopt;
+/// What a Python number makes of a dtype: it keeps it unless it is of a wider kind.
+Dtype beside_number(Dtype dtype, nb::handle number) {
+  if (PyBool_Check(number.ptr())) return dtype;
+  if (PyLong_Check(number.ptr())) return dtype == Dtype::bool_ ? Dtype::int32 : dtype;
+  if (PyFloat_Check(number.ptr())) return is_inexact(dtype) ? dtype : Dtype::float32;
+  return Dtype::complex64;
 }
 
 Dtype result_type(const nb::args& operands) {
-  require(!operands.empty(), "[result_type] expected at least one array or dtype");
   std::optional<Dtype> result;
   for (nb::handle operand : operands) {
     std::optional<Dtype> dtype = dtype_or_array(operand);
-    require(dtype.has_value(), "[result_type] expected arrays and dtypes, got {}",
-            type_of(operand));
-    result = result ? promote(*result, *dtype) : *dtype;
+    require(dtype.has_value() || is_python_scalar(operand),
+            "[result_type] expected arrays, dtypes and numbers, got {}", type_of(operand));
+    if (dtype) result = result ? promote(*result, *dtype) : *dtype;
+  }
+  require(result.has_value(), "[result_type] expected at least one array or dtype");
+  for (nb::handle operand : operands) {
+    if (!dtype_or_array(operand)) result = beside_number(*result, operand);
   }
   return *result;
 }
@@ -130,8 +150,8 @@ void bind_questions(nb::module_& m) {
   m.def(
       "result_type", [](nb::args operands) { return dtype_object(result_type(operands)); },
       nb::arg("arrays_and_dtypes"),
-      nb::sig("def result_type(*arrays_and_dtypes: array | Dtype) -> Dtype"),
-      "The dtype to which the arrays and dtypes promote.");
+      nb::sig("def result_type(*arrays_and_dtypes: array | Dtype | scalar) -> Dtype"),
+      "The dtype to which the arrays and dtypes promote, beside numbers.");
   m.def(
       "can_cast",
       [](nb::object from, DtypeArg to) {

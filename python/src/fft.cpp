@@ -62,8 +62,7 @@ void bind_frequencies(nb::module_& m, const char* name, const char* doc) {
   m.def(
       name,
       [](int64_t n, double d, StreamArg s, DtypeArg dtype, StreamArg device) {
-        const StreamArg& place = place_of(s, device);
-        return wrap(astype(f(n, d, place), dtype_or(dtype, Dtype::float32), place));
+        return wrap(f(n, d, place_of(s, device), dtype_or(dtype, Dtype::float32)));
       },
       nb::arg("n"), nb::arg("d") = 1.0, stream_arg(), nb::kw_only(), nb::arg("dtype") = nb::none(),
       device_arg(), doc);

@@ -179,14 +179,14 @@ Array transform(const char* name, Family family, bool inverse, const Array& a,
 }
 
 /// 0, 1, ..., with the upper part of `n` continued from below 0 where `both`, over n * d.
-Array frequencies(const char* name, int64_t n, double d, bool both, const StreamOrDevice& s) {
+Array frequencies(const char* name, int64_t n, double d, bool both, const StreamOrDevice& s,
+                  Dtype dtype) {
   require(n > 0, "[{}] expected n > 0, got {}", name, n);
   require(d != 0, "[{}] expected d other than 0", name);
+  require(is_floating(dtype), "[{}] expected a floating dtype, got {}", name, name_of(dtype));
   StreamScope scope(to_stream(s));
-  double step = 1 / (static_cast<double>(n) * d);
-  auto from = [](int64_t begin, int64_t end) {
-    return arange(begin, end, int64_t{1}, Dtype::float32);
-  };
+  Array step(1 / (static_cast<double>(n) * d), dtype);
+  auto from = [dtype](int64_t begin, int64_t end) { return arange(begin, end, int64_t{1}, dtype); };
   if (!both) return from(0, n / 2 + 1) * step;
   return concatenate({from(0, (n + 1) / 2), from(-(n / 2), 0)}) * step;
 }
@@ -222,11 +222,11 @@ Array irfftn(const Array& a, const std::optional<Shape>& sizes, const std::optio
   return transform("irfftn", Family::from_half, true, a, sizes, axes, norm, s);
 }
 
-Array fftfreq(int64_t n, double d, StreamOrDevice s) {
-  return frequencies("fftfreq", n, d, true, s);
+Array fftfreq(int64_t n, double d, StreamOrDevice s, Dtype dtype) {
+  return frequencies("fftfreq", n, d, true, s, dtype);
 }
-Array rfftfreq(int64_t n, double d, StreamOrDevice s) {
-  return frequencies("rfftfreq", n, d, false, s);
+Array rfftfreq(int64_t n, double d, StreamOrDevice s, Dtype dtype) {
+  return frequencies("rfftfreq", n, d, false, s, dtype);
 }
 
 Array fftshift(const Array& a, const std::optional<Axes>& axes, StreamOrDevice s) {

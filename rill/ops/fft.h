@@ -50,8 +50,8 @@ Array irfftn(const Array& a, const std::optional<Shape>& sizes = {},
 
 /// The frequencies of the points of a transform of `n` points that are `d` apart; `rfftfreq` those
 /// of its first half.
-Array fftfreq(int64_t n, double d = 1, StreamOrDevice s = {});
-Array rfftfreq(int64_t n, double d = 1, StreamOrDevice s = {});
+Array fftfreq(int64_t n, double d = 1, StreamOrDevice s = {}, Dtype dtype = Dtype::float32);
+Array rfftfreq(int64_t n, double d = 1, StreamOrDevice s = {}, Dtype dtype = Dtype::float32);
 
 /// Moves frequency 0 to the middle along `axes` (by default all), and back.
 Array fftshift(const Array& a, const std::optional<Axes>& axes = {}, StreamOrDevice s = {});

@@ -22,7 +22,9 @@ namespace {
 constexpr uint32_t most_instructions = 128;
 constexpr uint32_t most_inputs = 24;
 // What costs more than this is rather kept than computed again; an addition costs 1.
-constexpr uint32_t most_cost = 24;
+constexpr uint32_t most_cost = 16;
+// Nodes between the readers of a value; it may be kept for fewer, in a cache perhaps.
+constexpr uint32_t least_distance = 24;
 
 /// Whether a node may end a program that computes its operand. (Complex numbers are reduced as
 /// pairs, from memory.)
@@ -159,6 +161,8 @@ bool Walk::is_computed_again(uint32_t position) const {
   if (recipes_.empty() || recipes_[position].cost == 0) return false;
   const auto& [groups, count] = readers_[position];
   if (count < 2 || count > groups.size()) return false;
+  auto [first, last] = std::minmax_element(groups.begin(), groups.begin() + count);
+  if (*last - *first < least_distance) return false;
   for (uint32_t i = 0; i < count; ++i) {
     if (!joins(position, groups[i])) return false;
   }
@@ -168,9 +172,9 @@ bool Walk::is_computed_again(uint32_t position) const {
 /// A node joins the group of its consumers if that is one group: then no path leaves the group
 /// and comes back, so that it can run as one step. Consumers come before producers here.
 ///
-/// Where large arrays are at hand, a cheap node that several groups read is part of each of them:
-/// it is computed again rather than kept in memory between them, as from the forward to the
-/// backward pass. The operations are the same, and so are the bits.
+/// Where large arrays are at hand, a cheap node that several groups read, much apart, is part of
+/// each of them: it is computed again rather than kept in memory between them, as from the forward
+/// to the backward pass. The operations are the same, and so are the bits.
 void Walk::fuse() {
   size_t count = order.size();
   group.assign(count, none);

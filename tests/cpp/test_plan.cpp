@@ -318,47 +318,41 @@ TEST_F(Plans, ManyStreamsAndManyEdgesStayCheap) {
 
 // Memory.
 
-TEST_F(Plans, WhatIsCheapIsComputedAgainRatherThanKept) {
-  auto steps_with = [&](const Shape& shape, bool held) {
-    Array big = computed(shape, stream);
-    Array a, b, kept;
-    {
-      Array shared = exp(big * 2.0);
-      if (held) kept = shared;
-      a = sum(shared + 1.0);
-      b = max(shared * shared);
-    }
-    Plan plan = Plan::of({a, b});
-    int steps = 0;  // but for views
-    for (const Step* step : steps_of(plan)) steps += step->program != nullptr;
-    expect_valid(plan, {a, b});
-    return steps;
-  };
-  EXPECT_EQ(steps_with({1 << 10, 1 << 10}, false), 2);
-  EXPECT_EQ(steps_with({1 << 10, 1 << 10}, true), 3);
-  EXPECT_EQ(steps_with({1 << 3, 1 << 3}, false), 3);
+/// The number of programs of a plan that reads what `make` gives early and, `between` nodes after
+/// that, late.
+int programs_with(FunctionRef<Array()> make, int between) {
+  Array late;
+  {
+    Array shared = make();
+    Array later = sum(shared + 1.0);
+    for (int i = 0; i < between; ++i) later = reshape(later, i % 2 ? Shape{} : Shape{1});
+    late = max(shared * later);
+  }
+  Plan plan = Plan::of({late});
+  expect_valid(plan, {late});
+  int programs = 0;
+  for (const Step* step : steps_of(plan)) programs += step->program != nullptr;
+  return programs;
+}
+
+TEST_F(Plans, WhatIsCheapIsComputedAgainRatherThanKeptForLong) {
+  Array big = computed({1 << 10, 1 << 10}, stream);
+  Array small = computed({1 << 3, 1 << 3}, stream);
+  EXPECT_EQ(programs_with([&] { return exp(big * 2.0); }, 40), 2);
+  EXPECT_EQ(programs_with([&] { return exp(big * 2.0); }, 4), 3);
+  EXPECT_EQ(programs_with([&] { return exp(small * 2.0); }, 40), 3);
+  Array held = exp(big * 2.0);
+  EXPECT_EQ(programs_with([&] { return held; }, 40), 3);
 }
 
 TEST_F(Plans, WhatCostsMuchOrComesFromTwoArraysIsKept) {
   Array big = computed({1 << 10, 1 << 10}, stream);
-  auto count = [&](FunctionRef<Array()> make) {
-    Array a, b;
-    {
-      Array shared = make();
-      a = sum(shared + 1.0);
-      b = max(shared * 3.0);
-    }
-    int steps = 0;
-    Plan plan = Plan::of({a, b});
-    for (const Step* step : steps_of(plan)) steps += step->program != nullptr;
-    return steps;
-  };
   Array other = computed({1 << 10, 1 << 10}, stream);
   Array row = computed({1 << 10}, stream);
-  EXPECT_EQ(count([&] { return power(big, row); }), 3);
-  EXPECT_EQ(count([&] { return big * other; }), 3);
-  EXPECT_EQ(count([&] { return big * row; }), 2);
-  EXPECT_EQ(count([&] { return big * big + row; }), 2);
+  EXPECT_EQ(programs_with([&] { return power(big, row); }, 40), 3);
+  EXPECT_EQ(programs_with([&] { return big * other; }, 40), 3);
+  EXPECT_EQ(programs_with([&] { return big * row; }, 40), 2);
+  EXPECT_EQ(programs_with([&] { return big * big + row; }, 40), 2);
 }
 
 /// Forward, then back, then an update a layer, in which each layer's gradient waits for the end.
