@@ -2,7 +2,18 @@
 
 import numpy as np
 import pytest
-from support import FLOATS, IS_RILL, array, assert_near, mx, name_of, rill_only, to_numpy, values
+from support import (
+    FLOATS,
+    IS_RILL,
+    array,
+    assert_near,
+    assert_same,
+    mx,
+    name_of,
+    rill_only,
+    to_numpy,
+    values,
+)
 
 EPS = 1e-5
 # The peer computes half types in themselves and float64 in float32.
@@ -534,3 +545,32 @@ def test_a_metal_kernel_can_be_defined_but_not_called():
     kernel = mx.fast.metal_kernel(name="f", input_names=["x"], output_names=["y"], source="")
     with pytest.raises(RuntimeError, match="Metal"):
         kernel(inputs=[mx.ones(1)], grid=(1, 1, 1))
+
+
+@rill_only
+@pytest.mark.parametrize("heads, kv_heads, length", [(4, 4, 24), (4, 2, 24), (4, 2, 2), (1, 1, 24)])
+def test_attention_lays_out_heads_as_the_queries_lie(heads, kv_heads, length):
+    """So that what goes back to (batch, places, features) is a view; the values are the same."""
+    depth = 8
+    q, k, v = (
+        mx.random.normal((2, length, n, depth), key=mx.random.key(i))
+        for i, n in enumerate((heads, kv_heads, kv_heads))
+    )
+
+    def attend(q, k, v):
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=0.3, mask="causal")
+
+    within = [x.transpose(0, 2, 1, 3) for x in (q, k, v)]
+    apart = [mx.contiguous(x) for x in within]
+    y, plain = attend(*within), attend(*apart)
+    assert_same(y, to_numpy(plain))
+    rows = mx.transpose(y, (0, 2, 1, 3))
+    mx.eval(rows, plain)
+    assert np.asarray(rows).flags.c_contiguous
+    assert np.asarray(plain).flags.c_contiguous
+    weights = mx.random.normal(y.shape, key=mx.random.key(9))
+    gradients = [mx.vjp(attend, operands, [weights])[1] for operands in (within, apart)]
+    for a, b in zip(*gradients):
+        assert_same(a, to_numpy(b))
+        assert np.asarray(mx.transpose(a, (0, 2, 1, 3))).flags.c_contiguous
+        assert np.asarray(b).flags.c_contiguous
