@@ -1,5 +1,5 @@
-// Nodes of one operation each, of operands that fit: nobody checks them. For use by rill/ops and the
-// rows of exported functions only.
+// Nodes of one operation each, of operands that fit: nobody checks them. For use by rill/ops and
+// the rows of exported functions only.
 #pragma once
 
 #include "rill/ops/special_matmul.h"
