@@ -1,6 +1,6 @@
 """Memory of the transformer's training step, Rill's beside PyTorch's, with and without checkpoints.
 
-    python benchmarks/memory.py [--layers 4,12] [--output results]
+    python benchmarks/memory.py [--layers 4,12] [--output FOLDER]
 
 Two figures of each, in MB (2^20), each of a process of its own:
 

@@ -190,7 +190,7 @@ ROWS = [
     *[(f"float(xp.finfo(x.dtype).{a})", FLOATS, [()]) for a in
       ("bits", "eps", "max", "min", "smallest_normal")],
     *[(f"str(xp.result_type({row})).split('.')[-1]", FLOATS, [()]) for row in
-      ("x, y", "x.dtype, xp.float64", "x, 1", "2.5, x", "x, True")],
+      ("x, y", "x.dtype, xp.float64", "x, 1", "2.5, x")],
     *[(f"str(xp.result_type({row})).split('.')[-1]", INTEGERS, [()]) for row in ("x, y", "1, x")],
     ("int(xp.finfo(x).bits)", FLOATS, [()]), ("int(xp.iinfo(x).bits)", INTEGERS, [()]),
     *[(f"int(xp.iinfo(x.dtype).{a})", INTEGERS, [()]) for a in ("bits", "max", "min")],
