@@ -177,10 +177,11 @@ def main() -> None:
     ]
     print(table(rows))
     if arguments.output:
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        name = f"memory-{date.replace(' ', '-').replace(':', '')}.json"
+        folder = arguments.output / "memory"  # beside the records of times
+        folder.mkdir(parents=True, exist_ok=True)
         record = {"date": date, "processor": runner.processor(), "rows": rows}
-        (arguments.output / name).write_text(json.dumps(record, indent=1) + "\n")
+        path = folder / f"{date.replace(' ', '-').replace(':', '')}.json"
+        path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
