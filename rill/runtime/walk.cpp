@@ -20,7 +20,7 @@ namespace {
 
 // Programs stay small enough that their tiles fit the first-level cache.
 constexpr uint32_t most_instructions = 128;
-constexpr uint32_t most_inputs = 24;
+constexpr uint32_t most_inputs = 24;  // that are more than one number
 // What costs more than this is rather kept than computed again; an addition costs 1.
 constexpr uint32_t most_cost = 16;
 // Nodes between the readers of a value; it may be kept for fewer, in a cache perhaps.
@@ -100,18 +100,31 @@ void Walk::collect(const Arrays& outputs, bool placeholders_are_inputs) {
   }
 }
 
+bool Walk::is_known_input(const Node& input, uint32_t into) const {
+  if (input.visit == current_walk) return consumer_[input.position] == into;
+  return input.visit == ~current_walk && input.position == into;
+}
+
+/// How many operands of a node are no single numbers and, as far as is known, not read by a group.
+uint32_t Walk::new_inputs(const Node& node, uint32_t into) const {
+  return static_cast<uint32_t>(std::count_if(
+      node.inputs.begin(), node.inputs.end(),
+      [&](const Array& input) { return input.size() > 1 && !is_known_input(input.node(), into); }));
+}
+
 bool Walk::joins(uint32_t position, uint32_t into) const {
   const Node& node = *order[position];
   if (!node.op.is_elementwise() || into >= many || fusion_is_off()) return false;
   const Node& last = *order[into];
   return node.stream == last.stream && node.output(0).shape == shape_of_group(last) &&
          group_size[into] < most_instructions &&
-         group_inputs_[into] + node.inputs.size() <= most_inputs;
+         group_inputs_[into] + new_inputs(node, into) <= most_inputs;
 }
 
 void Walk::join(uint32_t position, uint32_t into) {
   group_size[into] += 1;
-  group_inputs_[into] += static_cast<uint32_t>(order[position]->inputs.size()) - 1;
+  const Node& node = *order[position];
+  group_inputs_[into] += new_inputs(node, into) - (node.output(0).size > 1 ? 1 : 0);
 }
 
 void Walk::note_reader(const Node& producer, uint32_t reader) {
@@ -191,9 +204,15 @@ void Walk::fuse() {
   }
   for (uint32_t i = static_cast<uint32_t>(count); i-- > 0;) {
     Node& node = *order[i];
-    auto read_inputs = [&](uint32_t reader) {
+    auto read_inputs = [&](uint32_t reader, uint32_t own) {
       for (const Array& input : node.inputs) {
-        if (input.node().visit == current_walk) note_reader(input.node(), reader);
+        Node& producer = input.node();
+        if (producer.visit == current_walk) {
+          note_reader(producer, reader);
+        } else {
+          producer.visit = ~current_walk;  // read by this group, as far as this walk knows
+          producer.position = own;
+        }
       }
     };
     uint32_t into = consumer_[i];
@@ -203,7 +222,7 @@ void Walk::fuse() {
       for (uint32_t k = 0; k < readers.count; ++k) {
         again_[readers.groups[k]].push_back(i);
         join(i, readers.groups[k]);
-        read_inputs(readers.groups[k]);
+        read_inputs(readers.groups[k], readers.groups[k]);
       }
       continue;
     }
@@ -215,10 +234,10 @@ void Walk::fuse() {
     } else {
       group[i] = i;
       group_size[i] = 1;
-      group_inputs_[i] = static_cast<uint32_t>(node.inputs.size());
+      group_inputs_[i] = new_inputs(node, i);
     }
     bool fusable = node.op.is_elementwise() || is_fusable_reduction(node);
-    read_inputs(fusable ? group[i] : many);
+    read_inputs(fusable ? group[i] : many, group[i]);
   }
 }
 
