@@ -11,6 +11,18 @@ namespace rill::python {
 
 namespace {
 
+/// mx.bool, which `from rill.core import *` leaves to Python.
+void bind_bool(nb::module_& m) {
+  m.def(
+      "__getattr__",
+      [](const std::string& name) {
+        if (name == "bool") return dtype_object(Dtype::bool_);
+        throw nb::attribute_error(
+            fmt::format("module 'rill.core' has no attribute '{}'", name).c_str());
+      },
+      nb::arg("name"), "Names that are not imported by *.");
+}
+
 void bind_floats(nb::module_& m) {
   m.def(
       "signbit", [](ArrayArg a, StreamArg s) { return wrap(signbit(to_array(a, "signbit"), s)); },
@@ -84,7 +96,7 @@ void bind_norms(nb::module_& m) {
 }  // namespace
 
 void bind_array_api_functions(nb::module_& m) {
-  m.attr("bool") = m.attr("bool_");
+  bind_bool(m);
   m.attr("newaxis") = nb::none();
   bind_floats(m);
   nb::module_ linear = nb::borrow<nb::module_>(m.attr("linalg"));

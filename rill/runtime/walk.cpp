@@ -204,14 +204,14 @@ void Walk::fuse() {
   }
   for (uint32_t i = static_cast<uint32_t>(count); i-- > 0;) {
     Node& node = *order[i];
-    auto read_inputs = [&](uint32_t reader) {
+    auto read_inputs = [&](uint32_t reader, uint32_t own) {
       for (const Array& input : node.inputs) {
         Node& producer = input.node();
         if (producer.visit == current_walk) {
           note_reader(producer, reader);
         } else {
           producer.visit = ~current_walk;  // read by this group, as far as this walk knows
-          producer.position = reader;
+          producer.position = own;
         }
       }
     };
@@ -222,7 +222,7 @@ void Walk::fuse() {
       for (uint32_t k = 0; k < readers.count; ++k) {
         again_[readers.groups[k]].push_back(i);
         join(i, readers.groups[k]);
-        read_inputs(readers.groups[k]);
+        read_inputs(readers.groups[k], readers.groups[k]);
       }
       continue;
     }
@@ -237,7 +237,7 @@ void Walk::fuse() {
       group_inputs_[i] = new_inputs(node, i);
     }
     bool fusable = node.op.is_elementwise() || is_fusable_reduction(node);
-    read_inputs(fusable ? group[i] : many);
+    read_inputs(fusable ? group[i] : many, group[i]);
   }
 }
 

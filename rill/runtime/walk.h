@@ -64,9 +64,9 @@ class Walk {
   void visit(Node* node);
   void push(Node* node);
   bool joins(uint32_t position, uint32_t into) const;
-  void join(uint32_t position, uint32_t into);
   uint32_t new_inputs(const Node& node, uint32_t into) const;
   bool is_known_input(const Node& input, uint32_t into) const;
+  void join(uint32_t position, uint32_t into);
   void note_reader(const Node& producer, uint32_t reader);
   void find_recipes();
   Recipe recipe_of(const Array& input, const Node& reader) const;

@@ -52,12 +52,13 @@ square stop_gradient tan tanh trunc nan_to_num all any argmax argmin argsort cou
 cummin cumprod cumsum cumulative_prod cumulative_sum logcumsumexp logsumexp max mean median min
 prod softmax sort std sum var atleast_1d atleast_2d atleast_3d contiguous diff flatten flip
 squeeze trace transpose permute_dims matrix_transpose unstack zeros_like ones_like empty_like diag
-diagonal tril triu matrix_norm unique_all unique_counts unique_inverse unique_values nonzero
+diagonal tril triu matrix_norm signbit unique_all unique_counts unique_inverse unique_values nonzero
 """
 BINARY = """
 add allclose arctan2 array_equal atan2 divide divmod equal floor_divide greater greater_equal
 inner isclose kron less less_equal logaddexp logical_and logical_or logical_xor maximum minimum
 multiply not_equal outer pow power remainder subtract tensordot vecdot broadcast_arrays meshgrid
+copysign hypot nextafter
 """
 
 CALLS = {
@@ -178,8 +179,20 @@ CALLS = {
             "qr",
             "slogdet",
             "svd",
+            "svdvals",
+            "diagonal",
+            "matrix_norm",
+            "matrix_rank",
+            "matrix_transpose",
+            "trace",
+            "vector_norm",
         )
     },
+    "linalg.matmul": lambda mx: ((f(mx, 2, 3), f(mx, 3, 2)), {}),
+    "linalg.matrix_power": lambda mx: ((f(mx, 3, 3) + 3 * mx.eye(3), 3), {}),
+    "linalg.outer": two(),
+    "linalg.tensordot": two(),
+    "linalg.vecdot": two(),
     "linalg.cholesky": lambda mx: ((mx.eye(3) * 4,), {}),
     "linalg.cholesky_inv": lambda mx: ((mx.eye(3) * 2,), {}),
     "linalg.eigh": lambda mx: ((mx.eye(3) * 2,), {}),
@@ -201,11 +214,12 @@ CALLS = {
             "irfft",
             "irfft2",
             "irfftn",
+            "hfft",
             "fftshift",
             "ifftshift",
         )
     },
-    **{"fft." + name: line() for name in ("rfft", "rfft2", "rfftn")},
+    **{"fft." + name: line() for name in ("rfft", "rfft2", "rfftn", "ihfft")},
     "fft.fftfreq": given(8),
     "fft.rfftfreq": given(8),
     # control flow

@@ -14,7 +14,7 @@ SYMMETRIC = {
     "linalg.eigvalsh",
     "random.multivariate_normal",
 }
-SPECTRAL = {*SYMMETRIC, "linalg.eig", "linalg.eigvals", "linalg.svd"}
+SPECTRAL = {*SYMMETRIC, "linalg.eig", "linalg.eigvals", "linalg.svd", "linalg.svdvals"}
 # Complex vectors of any phase: their derivatives are compared by the absolute squares.
 ANY_PHASE = {"linalg.eigh", "linalg.svd"}
 # Computed in single precision, whatever the dtype of the operands.

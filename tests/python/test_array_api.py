@@ -71,6 +71,9 @@ def test_every_name_of_the_standard_is_there():
     assert mx.__array_api_version__ == "2024.12" and mx.newaxis is None and mx.bool == mx.bool_
     assert mx.array(1).__array_namespace__(api_version="2024.12") is mx
     assert not any(hasattr(mx, name) for name in ABSENT)
+    names = {}
+    exec(f"from {mx.__name__} import *", names)
+    assert "bool" not in names and "bool_" in names
 
 
 @pytest.fixture

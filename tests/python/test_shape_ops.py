@@ -19,7 +19,7 @@ SAME = [
     ("x.transpose((1, 0, 2))", "x.transpose(1, 0, 2)"),
     ("mx.transpose(x, [-1, 0, 1])", "x.transpose(-1, 0, 1)"),
     ("mx.permute_dims(x, (1, 2, 0))", "x.transpose(1, 2, 0)"),
-    ("mx.matrix_transpose(x)", "x.T"),
+    ("mx.matrix_transpose(x)", "x.swapaxes(-1, -2)"),
     ("x.T", "x.T"),
     ("mx.swapaxes(x, 0, -1)", "np.swapaxes(x, 0, -1)"),
     ("mx.moveaxis(x, 0, -1)", "np.moveaxis(x, 0, -1)"),
