@@ -10,90 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 import programs
 import train
+from case import Case, Limit, Mark
 
 MILLION16 = 1 << 24
-FRAMEWORKS = ("rill", "mlx", "torch", "jax", "numpy")
-PEERS = FRAMEWORKS[1:]
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The least time the machine allows: a measured memory pass, or a count of float operations.
-
-    `kind` names a figure of limits.cpp; a memory pass is over 16M floats and `amount` scales it,
-    for "flops" `amount` is the number of operations.
-    """
-
-    kind: str
-    amount: float = 1.0
-
-    def ms(self, limits: dict[str, float]) -> float | None:
-        """Returns milliseconds, or None when the limit was not measured."""
-        if self.kind == "flops":
-            rate = limits.get("gflops")
-            return self.amount / (rate * 1e6) if rate else None
-        pass_ms = limits.get(self.kind)
-        return pass_ms * self.amount if pass_ms else None
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What Rill must reach; every condition that is set must hold.
-
-    ratio: at most this multiple of the best peer. under_ms: an absolute bound.
-    limit_ratio: at most this multiple of the case's limit. against: (row, r), at most r times
-    Rill's own time for another row.
-    """
-
-    ratio: float | None = 1.0
-    under_ms: float | None = None
-    limit_ratio: float | None = None
-    against: tuple[str, float] | None = None
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row: a computation, its oracle in NumPy, and its mark."""
-
-    name: str
-    group: str
-    inputs: Callable
-    oracle: Callable | None = None
-    verify: Callable | None = None
-    every: Callable | None = None
-    mlx: Callable | None = None
-    rill: Callable | None = None
-    numpy: Callable | None = None
-    torch: Callable | None = None
-    jax: Callable | None = None
-    setup: dict[str, Callable] = field(default_factory=dict)
-    mark: Mark = Mark()
-    limit: Limit | None = None
-    tolerance: float = 1e-4
-    bf16: bool = False
-    jit: bool = True
-    built_only: bool = False
-    check_runs: int = 1
-    devices: tuple[str, ...] = ("cpu", "gpu")
-
-    def code(self, framework: str) -> Callable | None:
-        """Returns the function of `framework`, or None when the case is not meaningful there."""
-        if framework == "numpy" and self.bf16:
-            return None
-        if framework == "rill":
-            return self.rill or self.mlx or self.every
-        return getattr(self, framework) or self.every
-
-    def prepare(self, framework: str) -> Callable | None:
-        """Returns the function that turns the inputs into the arguments of `code`, if any."""
-        if framework == "rill":
-            return self.setup.get("rill") or self.setup.get("mlx")
-        return self.setup.get(framework)
 
 
 def normal(*shapes: tuple[int, ...]) -> Callable:
@@ -279,6 +202,16 @@ def numpy_sine_chains(x, y):
     for _ in range(200):
         both = np.sin(both)
     return both
+
+
+def sine_chains(m, x, y):
+    for _ in range(200):
+        x, y = m.sin(x), m.sin(y)
+    return x, y
+
+
+def compiled_sine_chains(mx, x, y):
+    return mx.compile(lambda x, y: sine_chains(mx, x, y)), x, y
 
 
 def alternating(mx, x, a, first, second):
@@ -487,6 +420,10 @@ CASES = (
     Case("two chains of 200 sines of 16k, a stream each", "streams", normal((16384,), (16384,)),
          numpy_sine_chains, mlx=two_sine_chains, setup={"mlx": streams(2)},
          mark=Mark(against=("two chains of 200 sines of 16k, one stream", 1 / 1.8))),
+    Case("the same in one compiled function, no streams named", "streams",
+         normal((16384,), (16384,)), numpy_sine_chains, mlx=lambda mx, f, x, y: f(x, y),
+         jax=lambda jnp, x, y: sine_chains(jnp, x, y), setup={"mlx": compiled_sine_chains},
+         mark=Mark(against=("two chains of 200 sines of 16k, one stream", 1 / 1.6))),
     Case("gradient of tanh(tanh(x w) w), 8x64, not compiled", "overhead", gradient_inputs,
          numpy_gradient, mlx=mlx_gradient, torch=torch_gradient, jax=jax_gradient, jit=False,
          mark=Mark(0.7)),

@@ -11,7 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cases import BY_NAME, FRAMEWORKS, PEERS, Case
+from case import FRAMEWORKS, PEERS, Case
+from cases import BY_NAME
 
 NAMES = {"rill": "Rill", "mlx": "MLX", "torch": "PyTorch", "jax": "JAX", "numpy": "NumPy"}
 

@@ -62,8 +62,9 @@ def main() -> int:
     import cases
     import report
     import runner
+    from case import FRAMEWORKS, PEERS
 
-    arguments = _arguments(cases.FRAMEWORKS)
+    arguments = _arguments(FRAMEWORKS)
     pattern = re.compile(arguments.cases)
     chosen = [
         case
@@ -84,7 +85,7 @@ def main() -> int:
     rows = report.judge(record)
     print(report.text_table(rows, sys.stdout.isatty()))
     print(report.summary(record, rows))
-    _draw(path, next((w.python for w in workers if w.framework in cases.PEERS), sys.executable))
+    _draw(path, next((w.python for w in workers if w.framework in PEERS), sys.executable))
     report.write_markdown(path)
     print(f"written: {path.with_suffix('')}.json, .md, .png; {record['seconds']} s")
     return 1 if arguments.strict and any(row.passed is False for row in rows) else 0

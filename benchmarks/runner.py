@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cases import PEERS, Case
+from case import PEERS, Case
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
