@@ -20,7 +20,8 @@ void bind_bool(nb::module_& m) {
         throw nb::attribute_error(
             fmt::format("module 'rill.core' has no attribute '{}'", name).c_str());
       },
-      nb::arg("name"), "Names that are not imported by *.");
+      nb::arg("name"), nb::sig("def __getattr__(name: str) -> Dtype"),
+      "Names that are not imported by *.");
 }
 
 void bind_floats(nb::module_& m) {

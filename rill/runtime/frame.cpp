@@ -46,14 +46,13 @@ Array stored_copy(const Node& node) {
   return Array::adopt(copy);
 }
 
-void Frame::run_step(FrameStep& item, int64_t queued, int branch) {
+void Frame::run_step(FrameStep& item, Stream stream, int64_t queued, int branch) {
   Step& step = item.step;
   for (const Operand& operand : item.operands) {
     Array& input = step.inputs[operand.position];
     if (operand.last) input = std::move(*operand.home);
     else input = *operand.home;
   }
-  Stream stream = step.node().stream;
   {
     TraceSpan span(stream, step, queued, branch);
     try {
@@ -69,9 +68,10 @@ void Frame::run_step(FrameStep& item, int64_t queued, int branch) {
   for (Output* result : item.released) result->buffer = nullptr;
 }
 
-void Frame::run_stage(const FrameStage& stage, int64_t queued) {
+void Frame::run_stage(const FrameStage& stage, Stream stream, int64_t queued) {
   auto run_branch = [&](size_t branch) {
-    for (uint32_t s : stage.branches[branch]) run_step(steps_[s], queued, static_cast<int>(branch));
+    for (uint32_t s : stage.branches[branch])
+      run_step(steps_[s], stream, queued, static_cast<int>(branch));
   };
   parallel_for(static_cast<int64_t>(stage.branches.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) run_branch(static_cast<size_t>(i));
@@ -84,9 +84,9 @@ void Frame::run(std::span<Array> inputs, Node& node) {
   int64_t queued = trace_enabled() ? trace_clock() : 0;
   for (size_t i = 0; i < inputs.size(); ++i) given_[i] = std::move(inputs[i]);
   if (stages_.empty()) {
-    for (FrameStep& item : steps_) run_step(item, queued);
+    for (FrameStep& item : steps_) run_step(item, node.stream, queued);
   }
-  for (const FrameStage& stage : stages_) run_stage(stage, queued);
+  for (const FrameStage& stage : stages_) run_stage(stage, node.stream, queued);
   for (Array& array : given_) array = Array();
   for (uint32_t i = 0; i < exported_.size(); ++i) {
     Array& array = *exported_[i];

@@ -57,8 +57,8 @@ class Frame {
     std::vector<Array*> done_with;
   };
 
-  void run_step(FrameStep& item, int64_t queued, int branch = 0);
-  void run_stage(const FrameStage& stage, int64_t queued);
+  void run_step(FrameStep& item, Stream stream, int64_t queued, int branch = 0);
+  void run_stage(const FrameStage& stage, Stream stream, int64_t queued);
 
   std::vector<Array> given_;
   std::deque<Array> more_;  // handles to second and further outputs of a node
