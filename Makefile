@@ -35,9 +35,11 @@ docs: build
 	@$(PYTHON_ENV) -m sphinx -W --keep-going --quiet --builder html docs build/docs
 	@echo "build/docs/index.html"
 
+# The sanitizers' dlopen does not see where our library looks for OpenBLAS.
 asan tsan:
 	@tools/build $@
-	@ctest --preset $@
+	@LD_LIBRARY_PATH=$$(.venv/bin/python -c 'import scipy_openblas32 as b; print(b.get_lib_dir())') \
+		ctest --preset $@
 
 install-test: build
 	@tools/test_install

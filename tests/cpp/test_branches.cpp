@@ -4,7 +4,14 @@
 #include <algorithm>
 #include <random>
 
+#include "arrays.h"
+#include "rill/ops/creation.h"
+#include "rill/ops/elementwise.h"
+#include "rill/ops/random.h"
+#include "rill/ops/sort.h"
 #include "rill/runtime/branches.h"
+#include "rill/runtime/compiled.h"
+#include "rill/runtime/eval.h"
 
 namespace rill {
 namespace {
@@ -84,6 +91,32 @@ TEST(Branches, HoldEachStepOnceAndAfterWhatItNeeds) {
     EXPECT_EQ(std::count(done.begin(), done.end(), true), 60);
   }
   EXPECT_GT(parallel, 50u);
+}
+
+/// Small steps, some of which read what another branch reads, too.
+Arrays towers(const Arrays& inputs) {
+  Array shared = sort(inputs[0]);
+  Arrays results;
+  for (float scale : {0.5f, 0.25f, 0.125f}) {
+    Array x = multiply(shared, full(Shape{}, scale));
+    for (int i = 0; i < 120; ++i) x = i % 30 == 29 ? sort(x) : sin(add(x, shared));
+    results.push_back(x);
+  }
+  return results;
+}
+
+TEST(Branches, GiveTheBitsOfTheSequence) {
+  Array x = random::normal({8192}, Dtype::float32, 0, 1, random::key(3));
+  Arrays wanted = towers({x});
+  eval(wanted);
+  ArrayFunction f = compile(towers);
+  for (int round = 0; round < 5; ++round) {
+    Arrays results = f({x});
+    eval(results);
+    for (size_t i = 0; i < results.size(); ++i) {
+      EXPECT_EQ(testing::values_of<float>(results[i]), testing::values_of<float>(wanted[i])) << i;
+    }
+  }
 }
 
 }  // namespace
