@@ -22,6 +22,7 @@ void require_float(const char* operation, Dtype dtype) {
 std::pair<Array, Array> float_pair(const char* operation, const Array& x, const Array& y) {
   Dtype dtype = promote(x.dtype(), y.dtype());
   require_float(operation, dtype);
+  broadcast_shapes(operation, x.shape(), y.shape());  // refuses by the name of the operation
   return {astype(x, dtype), astype(y, dtype)};
 }
 
@@ -92,7 +93,7 @@ namespace linalg {
 namespace {
 
 void require_matrix(const char* operation, const Array& a) {
-  require(a.ndim() >= 2, "[linalg::{}] expected at least 2 dimensions, got shape {}", operation,
+  require(a.ndim() >= 2, "[linalg.{}] expected at least 2 dimensions, got shape {}", operation,
           a.shape());
 }
 
@@ -129,7 +130,7 @@ Array counted(const Array& values, const Array& rtol, const Array& a) {
 Array matrix_power(const Array& a, int64_t n, StreamOrDevice s) {
   StreamScope scope(to_stream(s));
   require_matrix("matrix_power", a);
-  require(a.shape(-1) == a.shape(-2), "[linalg::matrix_power] expected square matrices, got {}",
+  require(a.shape(-1) == a.shape(-2), "[linalg.matrix_power] expected square matrices, got {}",
           a.shape());
   if (n == 0) return identities(a, a.shape(-1));
   Array power = n < 0 ? inv(a) : a;
@@ -171,7 +172,7 @@ Array pinv_within(const Array& a, const Array& rtol, StreamOrDevice s) {
 Array vector_norm(const Array& x, double order, const MaybeAxes& axes, bool keepdims,
                   StreamOrDevice s) {
   StreamScope scope(to_stream(s));
-  require(is_inexact(x.dtype()), "[linalg::vector_norm] expected floats, got {}",
+  require(is_inexact(x.dtype()), "[linalg.vector_norm] expected floats, got {}",
           name_of(x.dtype()));
   Array size = abs(x);
   if (std::isinf(order)) {

@@ -344,11 +344,15 @@ Array as_strided(const Array& x, Shape shape, Strides strides, int64_t offset, S
           shape, strides);
   int64_t low = offset;
   int64_t high = offset;
+  bool countable = true;
   for (int i = 0; i < shape.ssize(); ++i) {
     require(shape[i] >= 0, "[as_strided] negative size in shape {}", shape);
-    (strides[i] < 0 ? low : high) += (shape[i] - 1) * strides[i];
+    int64_t& end = strides[i] < 0 ? low : high;
+    int64_t reach = 0;
+    countable &= !__builtin_mul_overflow(shape[i] - 1, strides[i], &reach) &&
+                 !__builtin_add_overflow(end, reach, &end);
   }
-  require(element_count(shape) == 0 || (low >= 0 && high < x.size()),
+  require(element_count(shape) == 0 || (countable && low >= 0 && high < x.size()),
           "[as_strided] shape {}, strides {} and offset {} reach outside of {} elements", shape,
           strides, offset, x.size());
   Stream stream = to_stream(s);

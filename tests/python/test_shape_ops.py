@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import DTYPES, array, assert_same, mx, name_of, rows, to_numpy, value, values
+from support import (
+    DTYPES,
+    array,
+    assert_same,
+    mx,
+    name_of,
+    rill_only,
+    rows,
+    to_numpy,
+    value,
+    values,
+)
 
 A = np.arange(24, dtype=np.int32).reshape(2, 3, 4)
 
@@ -231,3 +242,10 @@ def test_large_transposes():
         host = values("float32", shape)
         assert_same(mx.contiguous(mx.array(host).T), host.T)
     assert name_of(mx.array(A).T.dtype) == "int32" and to_numpy(mx.array(A).T).shape == (4, 3, 2)
+
+
+@rill_only
+@pytest.mark.parametrize("strides", [(2**62,), (-(2**62),), (2**63 - 1,)])
+def test_strides_that_overflow_reach_outside(strides):
+    with pytest.raises(ValueError, match="as_strided"):
+        mx.as_strided(mx.array([1, 2, 3]), (3,), strides)
