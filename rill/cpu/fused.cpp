@@ -362,8 +362,9 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
   }
   size_t next = 0;
   for (const Operation& op : code_) {
-    // Some arrays of the next tile with each call.
-    for (int i = 0; far_ && i < 2; ++i) prefetch(next++, begin + count, count);
+    // Some arrays of the next tile with each call; where one call reads all, the processor is
+    // better.
+    for (int i = 0; far_ && code_.size() > 1 && i < 2; ++i) prefetch(next++, begin + count, count);
     if (op.chain) {
       op.chain(links_.data() + op.first_link, static_cast<int>(op.link_count),
                const_cast<void*>(where[op.result]), where, count);
