@@ -110,12 +110,34 @@ class Worker:
             raise WorkerFailed(f"the process ended with status {process.wait()}")
         return json.loads(line)
 
+    def processor_time(self) -> int:
+        """Returns the ticks (of 10 ms, mostly) for which the process's threads have run."""
+        if not self.process:
+            return 0
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            return int(fields[11]) + int(fields[12])
+        return 0
+
     def stop(self) -> None:
         """Ends the process."""
         if self.process:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+def wait_until_idle(workers: list[Worker], seconds: float = 1.0) -> None:
+    """Waits until no process computes, at most `seconds`.
+
+    Threads of OpenBLAS and OpenMP spin for up to 0.1 s after their last call, and would take a core
+    from the next framework.
+    """
+    end, quiet = time.monotonic() + seconds, 0
+    while quiet < 2 and time.monotonic() < end:
+        before = sum(worker.processor_time() for worker in workers)
+        time.sleep(0.02)
+        quiet = quiet + 1 if sum(worker.processor_time() for worker in workers) == before else 0
 
 
 def run_case(case: Case, workers: list[Worker], effort: Effort) -> Result:
@@ -142,6 +164,7 @@ def run_case(case: Case, workers: list[Worker], effort: Effort) -> Result:
                 continue
             share = effort.seconds / effort.rounds
             request = {"measure": case.name, "seconds": share, "least": 1 if needs[name] > 1 else 3}
+            wait_until_idle(workers)
             try:
                 answer = worker.ask(request)
             except WorkerFailed as error:
