@@ -55,7 +55,7 @@ Found search(const Task& task, const uint8_t* src, int64_t begin, int64_t end) {
       gather(task.item, p, n, task.stride, packed);
       p = packed;
     }
-    if (kernel.improve(p, n, found.best)) found.index = i + kernel.find(p, n, found.best);
+    if (int64_t at = kernel.improve(p, n, found.best); at >= 0) found.index = i + at;
   }
   return found;
 }
@@ -88,8 +88,9 @@ void search_long_rows(const Task& task) {
 
 void search_rows(const Task& task) {
   if (task.count > 16 * chunk_items) return search_long_rows(task);
-  int64_t grain = std::max<int64_t>(1, chunk_items / task.count);
-  parallel_for(items_of(task.kept), grain, [&](int64_t begin, int64_t end) {
+  int64_t rows = items_of(task.kept);
+  int64_t grain = std::max<int64_t>(1, long_grain(rows * task.count, chunk_items) / task.count);
+  parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       Offsets at = offsets(task.kept, k);
       Found found = search(task, task.src + at.src * task.item, 0, task.count);

@@ -5,6 +5,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <limits>
+
 #include "rill/cpu/argreduce_kernels.h"
 #include "rill/cpu/half-inl.h"
 #include "rill/cpu/prefetch.h"
@@ -29,10 +31,6 @@ struct Search {
     if constexpr (largest) return hn::Gt(a, b);
     else return hn::Lt(a, b);
   }
-  template <class V>
-  static HWY_INLINE V Best(V best, V v) {
-    return hn::IfThenElse(BetterLanes(v, best), v, best);
-  }
 
   static void Start(const void* src, void* best) {
     *static_cast<C*>(best) = static_cast<C>(*static_cast<const T*>(src));
@@ -42,47 +40,71 @@ struct Search {
     return Better(*static_cast<const C*>(a), *static_cast<const C*>(b));
   }
 
-  static bool Improve(const void* src, int64_t n, void* best) {
+  /// A candidate of each lane: its value, and its index in the elements.
+  struct Lanes {
+    hn::Vec<D> value;
+    hn::Vec<DI> index;
+
+    HWY_INLINE void Take(hn::Vec<D> v, hn::Vec<DI> at) {
+      const auto mask = BetterLanes(v, value);
+      value = hn::IfThenElse(mask, v, value);
+      index = hn::IfThenElse(hn::RebindMask(DI(), mask), at, index);
+    }
+    /// The same with a tie going to the lower index.
+    HWY_INLINE void Merge(const Lanes& other) {
+      const DI di;
+      const auto better = hn::RebindMask(di, BetterLanes(other.value, value));
+      const auto equal = hn::RebindMask(di, hn::Eq(other.value, value));
+      const auto earlier = hn::And(equal, hn::Lt(other.index, index));
+      const auto mask = hn::Or(better, earlier);
+      value = hn::IfThenElse(hn::RebindMask(D(), mask), other.value, value);
+      index = hn::IfThenElse(mask, other.index, index);
+    }
+  };
+
+  static int64_t Improve(const void* src, int64_t n, void* best) {
     const T* p = static_cast<const T*>(src);
     const C before = *static_cast<C*>(best);
+    if (before != before) return -1;  // NaN
     const D d;
+    const DI di;
     constexpr int unroll = 4;
     const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-    hn::Vec<D> v[unroll];
-    for (auto& x : v) x = hn::Set(d, before);
+    // The lanes of part k note the index at which their group of `unroll` vectors begins.
+    Lanes part[unroll];
+    for (Lanes& x : part) x = {hn::Set(d, before), hn::Zero(di)};
+    auto group = [&](int64_t i) HWY_ATTR { return hn::Set(di, static_cast<Index>(i)); };
     int64_t i = 0;
     for (; i + unroll * lanes <= n; i += unroll * lanes) {
       prefetch_lines_ahead<unroll * hn::MaxLanes(D()) * sizeof(T)>(p + i);
       RILL_UNROLL(4)
-      for (int k = 0; k < unroll; ++k) v[k] = Best(v[k], LoadAs(d, p + i + k * lanes));
+      for (int k = 0; k < unroll; ++k) part[k].Take(LoadAs(d, p + i + k * lanes), group(i));
     }
-    for (; i + lanes <= n; i += lanes) v[0] = Best(v[0], LoadAs(d, p + i));
-    v[0] = Best(Best(v[0], v[1]), Best(v[2], v[3]));
-    HWY_ALIGN C values[hn::MaxLanes(D())];
-    hn::Store(v[0], d, values);
-    C found = before;
-    for (int64_t k = 0; k < lanes; ++k) found = Better(values[k], found) ? values[k] : found;
+    for (; i + lanes <= n; i += lanes) part[0].Take(LoadAs(d, p + i), group(i));
+
+    Lanes all = part[0];
+    all.index = hn::Add(all.index, hn::Iota(di, 0));
+    for (int k = 1; k < unroll; ++k) {
+      const auto at = hn::Add(part[k].index, hn::Iota(di, static_cast<Index>(k * lanes)));
+      all.Merge({part[k].value, at});
+    }
+    const auto extreme = largest ? hn::MaxOfLanes(d, all.value) : hn::MinOfLanes(d, all.value);
+    C found = hn::GetLane(extreme);
+    int64_t at = -1;
+    if (Better(found, before)) {
+      const auto winners = hn::RebindMask(di, hn::Eq(all.value, extreme));
+      const auto none = hn::Set(di, std::numeric_limits<Index>::max());
+      const auto candidates = hn::IfThenElse(winners, all.index, none);
+      at = static_cast<int64_t>(hn::GetLane(hn::MinOfLanes(di, candidates)));
+    }
     for (; i < n; ++i) {
       const C value = static_cast<C>(p[i]);
-      if (Better(value, found)) found = value;
+      if (!Better(value, found)) continue;
+      found = value;
+      at = i;
     }
     *static_cast<C*>(best) = found;
-    return Better(found, before);
-  }
-
-  static int64_t Find(const void* src, int64_t n, const void* best) {
-    const T* p = static_cast<const T*>(src);
-    const C wanted = *static_cast<const C*>(best);
-    const D d;
-    const auto v = hn::Set(d, wanted);
-    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-    int64_t i = 0;
-    for (; i + lanes <= n; i += lanes) {
-      const intptr_t lane = hn::FindFirstTrue(d, hn::Eq(LoadAs(d, p + i), v));
-      if (lane >= 0) return i + lane;
-    }
-    while (i < n - 1 && static_cast<C>(p[i]) != wanted) ++i;
-    return i;
+    return at;
   }
 
   /// Takes `count` rows at a time, a vector of columns in registers.
@@ -126,7 +148,7 @@ struct Search {
     for (; i < rows; ++i) Band<1>(p + i * step, step, width, row + i, found, at);
   }
 
-  static Kernel Make() { return {sizeof(C), Start, Improve, Find, IsBetter, Columns}; }
+  static Kernel Make() { return {sizeof(C), Start, Improve, IsBetter, Columns}; }
 };
 
 template <bool largest>

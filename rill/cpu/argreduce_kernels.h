@@ -13,10 +13,9 @@ struct Kernel {
   int best_size;
   /// best = the element at `src`.
   void (*start)(const void* src, void* best);
-  /// Replaces `best` by the best of `n` contiguous elements if that is better; says whether.
-  bool (*improve)(const void* src, int64_t n, void* best);
-  /// The first of `n` elements that equals `best`; there is one.
-  int64_t (*find)(const void* src, int64_t n, const void* best);
+  /// Replaces `best` by the best of `n` < 2^31 contiguous elements if that is better; returns the
+  /// first index at which it stands, or -1.
+  int64_t (*improve)(const void* src, int64_t n, void* best);
   /// Whether `a` is better than `b`.
   bool (*better)(const void* a, const void* b);
   /// For each of `width` columns: improves best[j] by src[i * step + j], i < rows, and where it

@@ -149,7 +149,7 @@ void reduce_rows_in_tiles(const Pass& pass, int64_t tile) {
     if (is_decided(pass, first)) return write_results(pass, first, 1, pass.dst, 1);
   }
   auto partials = scratch(rows * tiles * pass.acc_size());
-  int64_t grain = std::max<int64_t>(1, chunk_items / tile);
+  int64_t grain = std::max<int64_t>(1, long_grain(rows * pass.count, chunk_items) / tile);
   parallel_for(rows * tiles, grain, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       int64_t first = k % tiles * tile;
@@ -194,8 +194,9 @@ void reduce_rows(const Pass& pass) {
       k += rows;
     }
   };
-  int64_t grain = std::max<int64_t>(1, chunk_items / std::max(pass.count, short_row));
-  parallel_for(items_of(pass.kept), grain, body);
+  int64_t rows = items_of(pass.kept);
+  int64_t chunk = long_grain(rows * pass.count, chunk_items);
+  parallel_for(rows, std::max<int64_t>(1, chunk / std::max(pass.count, short_row)), body);
 }
 
 /// Reduces `rows` rows of `width` columns, the columns `step` elements apart, into `acc`.
@@ -267,8 +268,8 @@ void reduce_columns(const Pass& pass) {
     }
   };
   int64_t units = items_of(outer) * bands * segments;
-  parallel_for(units, std::max<int64_t>(1, chunk_items / (std::max<int64_t>(band, 1) * width)),
-               body);
+  int64_t unit = std::max<int64_t>(band, 1) * width;
+  parallel_for(units, std::max<int64_t>(1, long_grain(units * unit, chunk_items) / unit), body);
   if (bands == 1) return;
   Dims kept = over_partials(outer, bands * inner.count);
   kept.push_back({inner.count, 1, inner.dst, false});
