@@ -190,18 +190,25 @@ void copy_plane(const Plane& plane, int item, bool crossed, bool stream) {
   }
 }
 
-/// How a plane is cut: pieces of rows x columns items, of about `chunk_bytes`.
+/// How a plane is cut: pieces of rows x columns items.
 struct Pieces {
   int64_t rows;
   int64_t columns;
 };
 
+/// Crossed pieces read 2 KiB of each source row, or less where there would be few of them, and
+/// write 512 bytes of each destination row; the others are of about `chunk_bytes`.
 Pieces pieces_of(const Plan& plan) {
-  int64_t per_line = line / plan.item;
   int64_t most = chunk_bytes / plan.item;
-  int64_t columns = std::min(plan.column.count, plan.crossed ? int64_t{256} : most);
-  int64_t rows = std::max<int64_t>(1, most / columns);
-  if (plan.crossed) rows = std::max(per_line, rows / per_line * per_line);
+  if (!plan.crossed) {
+    int64_t columns = std::min(plan.column.count, most);
+    return {std::min(plan.row.count, std::max<int64_t>(1, most / columns)), columns};
+  }
+  int64_t columns = std::min(plan.column.count, 8 * line / plan.item);
+  int64_t rows = 32 * line / plan.item;
+  while (rows > 4 * line / plan.item && plan.row.count * plan.column.count < 32 * rows * columns) {
+    rows /= 2;
+  }
   return {std::min(plan.row.count, rows), columns};
 }
 

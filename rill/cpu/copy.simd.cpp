@@ -141,24 +141,20 @@ void TransposeEdge(const uint8_t* src, int64_t src_step, uint8_t* dst, int64_t d
 template <class T, bool stream>
 void TransposeAll(const Transpose& job) {
   constexpr int64_t items = line / sizeof(T);
-  constexpr int64_t band = 4 * items;  // 256 bytes of each source row at a time, the next fetched
-  for (int64_t i0 = 0; i0 < job.rows; i0 += band) {
-    int64_t i1 = std::min(i0 + band, job.rows);
-    for (int64_t j = 0; j < job.columns; j += items) {
-      int64_t columns = std::min(items, job.columns - j);
-      for (int64_t i = i0; i < i1; i += items) {
-        int64_t rows = std::min(items, i1 - i);
-        const uint8_t* src = job.src + j * job.src_step + i * sizeof(T);
-        uint8_t* dst = job.dst + i * job.dst_step + j * sizeof(T);
+  // Along the source rows, as far as the job goes: the processor then fetches ahead by itself.
+  for (int64_t j = 0; j < job.columns; j += items) {
+    int64_t columns = std::min(items, job.columns - j);
+    for (int64_t i = 0; i < job.rows; i += items) {
+      int64_t rows = std::min(items, job.rows - i);
+      const uint8_t* src = job.src + j * job.src_step + i * sizeof(T);
+      uint8_t* dst = job.dst + i * job.dst_step + j * sizeof(T);
 #if HWY_TARGET != HWY_SCALAR
-        if (rows == items && columns == items) {
-          for (int64_t r = 0; r < items; ++r) hwy::Prefetch(src + r * job.src_step + 4 * line);
-          TransposeTile<T, stream>(src, job.src_step, dst, job.dst_step);
-          continue;
-        }
-#endif
-        TransposeEdge<T>(src, job.src_step, dst, job.dst_step, rows, columns);
+      if (rows == items && columns == items) {
+        TransposeTile<T, stream>(src, job.src_step, dst, job.dst_step);
+        continue;
       }
+#endif
+      TransposeEdge<T>(src, job.src_step, dst, job.dst_step, rows, columns);
     }
   }
 }

@@ -40,7 +40,8 @@ void run_norm(const Launch& launch) {
   const int64_t bytes = n * size_of(in.dtype);
   const norm_kernels::Kernel kernel = norm_kernels::find(in.dtype);
   const bool stream = use_streaming(out.bytes()) && bytes % 64 == 0;
-  parallel_for(in.size / n, rows_at_once(n), [&](int64_t begin, int64_t end) {
+  const int64_t grain = std::max<int64_t>(1, long_grain(in.size, chunk_items) / n);
+  parallel_for(in.size / n, grain, [&](int64_t begin, int64_t end) {
     kernel.forward({x.as<char>() + begin * bytes, weight ? weight->as<char>() : nullptr,
                     bias ? bias->as<char>() : nullptr, out.data + begin * bytes, end - begin, n,
                     attrs.eps, attrs.centred, stream});
