@@ -1,6 +1,7 @@
 """Measures Rill beside its peers on this machine, and says which marks are reached.
 
     python benchmarks/run.py [--quick] [--cases REGEX] [--frameworks rill,torch] [--device gpu]
+                             [--avx2]
 
 Writes results/<date>-<processor>.json, .md and .png. BENCH_PEERS_PYTHON names a Python that has
 the peers (otherwise .venv-peers is made; on a GPU it must be named), BENCH_RILL_PYTHON one
@@ -29,6 +30,7 @@ def _arguments(frameworks: tuple[str, ...]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--strict", action="store_true", help="fail when a mark is missed")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--avx2", action="store_true", help="no framework may use AVX-512")
     parser.add_argument("--output", type=Path, default=HERE / "results", help="folder")
     parser.add_argument("--list", action="store_true", help="list the cases, measure nothing")
     arguments = parser.parse_args()
@@ -76,7 +78,8 @@ def main() -> int:
         print("\n".join(f"{case.group:12} {case.name}" for case in chosen))
         return 0
     effort = runner.QUICK if arguments.quick else runner.FULL
-    workers = runner.make_workers(arguments.frameworks, arguments.device, effort)
+    limits = runner.AVX2 if arguments.avx2 else {}
+    workers = runner.make_workers(arguments.frameworks, arguments.device, effort, limits)
     record = runner.run_all(chosen, workers, effort)
 
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,18 @@ class Result:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
+# What keeps each framework and its libraries from AVX-512, as on an older processor.
+AVX2 = {
+    "RILL_CPU_TARGET": "avx2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+
+
 class WorkerFailed(RuntimeError):
     """The worker's process died, could not start, or did not answer in time."""
 
@@ -53,8 +65,11 @@ class WorkerFailed(RuntimeError):
 class Worker:
     """A framework's process; started on first use, and again after it failed on a case."""
 
-    def __init__(self, framework: str, python: str, device: str, patience: float):
+    def __init__(
+        self, framework: str, python: str, device: str, patience: float, limits: dict[str, str]
+    ):
         self.framework, self.python, self.device = framework, python, device
+        self.limits = limits
         self.patience = patience
         self.process: subprocess.Popen | None = None
         self.version: str | None = None
@@ -69,6 +84,7 @@ class Worker:
         BUILD.mkdir(parents=True, exist_ok=True)
         # BLAS chooses its kernels itself: what a shell asks for would slow some of the peers down.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
+        environment |= self.limits
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
         if self.framework == "rill":
             paths = [str(ROOT / "python"), environment.get("PYTHONPATH", "")]
@@ -231,12 +247,17 @@ def peers_python() -> str:
     return str(folder / "bin" / "python")
 
 
-def make_workers(frameworks: list[str], device: str, effort: Effort) -> list[Worker]:
-    """Returns a worker per framework: Rill in this Python, the peers in theirs."""
+def make_workers(
+    frameworks: list[str], device: str, effort: Effort, limits: dict[str, str]
+) -> list[Worker]:
+    """Returns a worker per framework: Rill in this Python, the peers in theirs.
+
+    `limits` are environment variables that all get.
+    """
     peers = peers_python() if set(frameworks) & set(PEERS) else ""
     rill = os.environ.get("BENCH_RILL_PYTHON", sys.executable)
     return [
-        Worker(name, rill if name == "rill" else peers, device, effort.patience)
+        Worker(name, rill if name == "rill" else peers, device, effort.patience, limits)
         for name in frameworks
     ]
 
@@ -275,7 +296,7 @@ def run_all(cases: list[Case], workers: list[Worker], effort: Effort) -> dict:
         "date": time.strftime("%Y-%m-%d %H:%M", time.localtime(started)),
         "seconds": round(time.time() - started),
         "device": workers[0].device if workers else "cpu",
-        "processor": processor(),
+        "processor": processor() + (" without AVX-512" if workers and workers[0].limits else ""),
         "load_before": round(load, 2),
         "cores": len(os.sched_getaffinity(0)),
         "versions": {w.framework: w.version for w in workers if w.version},

@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "common.h"
+#include "rill/cpu/target.h"
 
 NB_MODULE(core, m) {
   using namespace rill::python;
@@ -20,6 +21,7 @@ NB_MODULE(core, m) {
       PyErr_SetString(PyExc_MemoryError, e.what());
     }
   });
+  rill::limit_cpu_target_from_environment();
   bind_dtypes(m);
   bind_streams(m);
   nb::class_<rill::Array> array = bind_array(m);

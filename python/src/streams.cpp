@@ -9,6 +9,8 @@
 #include <fstream>
 #include <map>
 
+#include "rill/cpu/target.h"
+
 namespace rill::python {
 
 namespace {
@@ -45,6 +47,7 @@ nb::dict device_info(const DeviceArg& given) {
   result["architecture"] = std::string(system.machine);
   result["memory_size"] = Allocator::host().memory_limit();
   result["cores"] = worker_count();
+  result["instructions"] = std::string(cpu_target());
   return result;
 }
 

@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include "rill/cpu/target.h"
+
 // The headers fix the version of the library: its interface changed with 3.0.
 #ifndef RILL_DNNL_LIBRARY
 #define RILL_DNNL_LIBRARY "libdnnl.so.2"
@@ -22,6 +24,7 @@ Dnnl::Dnnl() {
 #undef RILL_DNNL
   find(omp_get_max_threads, "omp_get_max_threads");
   find(omp_set_num_threads, "omp_set_num_threads");
+  if (complete && cpu_target() != "avx512") set_max_cpu_isa(dnnl_cpu_isa_avx2);
   complete = complete && engine_create(&engine, dnnl_cpu, 0) == dnnl_success;
 }
 
@@ -34,7 +37,7 @@ namespace {
 
 bool processor_multiplies_bfloat16() {
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16");
+  return __builtin_cpu_supports("avx512bf16") && cpu_target() == "avx512";
 #else
   return false;
 #endif

@@ -10,6 +10,7 @@ namespace rill {
 /// The functions that we call, found by name.
 struct Dnnl {
 #define RILL_DNNL_FUNCTIONS(X)             \
+  X(set_max_cpu_isa)                       \
   X(engine_create)                         \
   X(stream_create)                         \
   X(memory_desc_init_by_strides)           \
