@@ -7,6 +7,7 @@
 #include <bit>
 #include <vector>
 
+#include "rill/cpu/target.h"
 #include "rill/runtime/parallel.h"
 
 namespace rill {
@@ -48,6 +49,14 @@ Partition partition_for() {
   else return sort_kernels::find_partition(dtype_of<K>());
 }
 
+/// Highway has no fast sort of 16-bit keys for AVX2.
+template <class K>
+void sort_halves_as_words(K* keys, int64_t n) {
+  std::vector<int32_t> words(keys, keys + n);
+  sort_keys(words.data(), n);
+  std::copy(words.begin(), words.end(), keys);
+}
+
 /// Pivots that cut the keys into parts of about the same size, from a sample.
 template <class K>
 std::vector<K> pivots_of(const K* keys, int64_t n, int buckets) {
@@ -69,6 +78,12 @@ std::vector<K> pivots_of(const K* keys, int64_t n, int buckets) {
 
 template <class K>
 void sort_keys(K* keys, int64_t n) {
+  if constexpr (sizeof(K) == 4) {
+    if (sort_kernels::prefers_avx2_words()) return sort_kernels::sort_words_avx2(keys, n);
+  }
+  if constexpr (sizeof(K) == 2) {
+    if (cpu_target() == "avx2") return sort_halves_as_words(keys, n);
+  }
   thread_local hwy::Sorter sorter;
   auto count = static_cast<size_t>(n);
   if constexpr (std::is_same_v<K, WideRank>) {
