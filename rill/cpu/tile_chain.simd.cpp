@@ -76,16 +76,18 @@ HWY_NOINLINE int64_t run_blocks(const ChainLink* links, void* const* where, int6
     constexpr int k = number;  \
     statement;                 \
   }
-#define ALL(statement)    \
-  ONE(0, statement)       \
-  if constexpr (K == 8) { \
-    ONE(1, statement)     \
-    ONE(2, statement)     \
-    ONE(3, statement)     \
-    ONE(4, statement)     \
-    ONE(5, statement)     \
-    ONE(6, statement)     \
-    ONE(7, statement)     \
+#define ALL(statement)   \
+  ONE(0, statement)      \
+  if constexpr (K > 1) { \
+    ONE(1, statement)    \
+    ONE(2, statement)    \
+    ONE(3, statement)    \
+  }                      \
+  if constexpr (K > 4) { \
+    ONE(4, statement)    \
+    ONE(5, statement)    \
+    ONE(6, statement)    \
+    ONE(7, statement)    \
   }
 #define EACH(statement) \
   ALL(statement)        \
@@ -165,7 +167,9 @@ end:
 
 template <class F>
 void RunChain(const ChainLink* links, void* const* where, int64_t n) {
-  int64_t at = run_blocks<Wide<F>, 8, F>(links, where, 0, n);
+  constexpr bool many_registers = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
+  constexpr int vectors = many_registers ? 8 : 4;  // three banks of them, and some more
+  int64_t at = run_blocks<Wide<F>, vectors, F>(links, where, 0, n);
   at = run_blocks<Wide<F>, 1, F>(links, where, at, n);
   run_blocks<Single<F>, 1, F>(links, where, at, n);
 }
