@@ -6,23 +6,22 @@ namespace rill {
 
 namespace {
 
-constexpr int no_code = -1;
+constexpr uint16_t none = 0xffff;
 
 /// The code of a row whose accumulator is its first operand (or only one), and whose is its second.
 struct RowCodes {
   Row row;
-  int first;
-  int second;
+  ChainCode first;
+  ChainCode second;
 };
-constexpr int number(ChainCode code) { return static_cast<int>(code); }
 constexpr RowCodes row_codes[] = {
-    {Row::add, number(ChainCode::add), number(ChainCode::add)},
-    {Row::subtract, number(ChainCode::subtract), number(ChainCode::subtract_from)},
-    {Row::multiply, number(ChainCode::multiply), number(ChainCode::multiply)},
-    {Row::divide, number(ChainCode::divide), number(ChainCode::divide_into)},
-    {Row::negative, number(ChainCode::negate), no_code},
-    {Row::square, number(ChainCode::square), no_code},
-    {Row::sqrt, number(ChainCode::sqrt), no_code},
+    {Row::add, ChainCode::add, ChainCode::add},
+    {Row::subtract, ChainCode::subtract, ChainCode::subtract_from},
+    {Row::multiply, ChainCode::multiply, ChainCode::multiply},
+    {Row::divide, ChainCode::divide, ChainCode::divide_into},
+    {Row::negative, ChainCode::negate, {}},
+    {Row::square, ChainCode::square, {}},
+    {Row::sqrt, ChainCode::sqrt, {}},
 };
 
 const RowCodes* codes_of(Row row) {
@@ -33,119 +32,265 @@ const RowCodes* codes_of(Row row) {
 
 class Joiner {
  public:
-  Joiner(const Program& program, Lowered& low, FunctionRef<bool(uint16_t)> is_scalar,
-         std::vector<ChainLink>& links)
+  Joiner(const Program& program, Lowered& low, FunctionRef<bool(uint16_t)> is_scalar)
       : program_(program),
         low_(low),
         is_scalar_(is_scalar),
-        links_(links),
-        uses_(low.same_as.size(), 0),
-        reader_(low.same_as.size(), 0),
-        joined_(low.code.size(), false) {}
+        registers_(low.same_as.size()),
+        left_(registers_, 0),
+        inside_(registers_, 0),
+        memory_(registers_, none),
+        maker_(registers_, none),
+        need_(registers_, 0) {}
 
-  void run(std::span<const uint16_t> kept) {
-    for (uint16_t reg : kept) uses_[low_.same_as[reg]] += 2;
+  Chains run(std::span<const uint16_t> kept) {
+    for (uint16_t reg : kept) ++left_[low_.same_as[reg]];
     for (size_t i = 0; i < low_.code.size(); ++i) {
-      const Operation& op = low_.code[i];
-      for (int k = 0; k < op.operand_count; ++k) {
-        uses_[op.operands[k]] += 1;
-        reader_[op.operands[k]] = i;
+      for_registers(i, [&](uint16_t reg) { ++left_[reg]; });
+    }
+    for (size_t reg = 0; reg < registers_; ++reg) memory_[reg] = static_cast<uint16_t>(reg);
+    for (size_t i = 0; i < low_.code.size(); ++i) {
+      if (can_join(i)) {
+        waiting_.push_back(i);
+      } else {
+        write_needed(i);
+        out_.push_back(low_.code[i]);
       }
     }
-    for (size_t i = 0; i < low_.code.size(); ++i) {
-      if (!joined_[i] && can_join(i)) join_from(i);
-    }
-    Lowered out;
-    for (size_t i = 0; i < low_.code.size(); ++i) {
-      if (!joined_[i] || low_.code[i].chain) out.code.push_back(low_.code[i]);
-    }
-    low_.code = std::move(out.code);
+    write(waiting_);
+    low_.code = std::move(out_);
+    return std::move(chains_);
   }
 
  private:
+  using Members = std::vector<size_t>;  // operations, in order
+
+  template <class F>
+  void for_registers(size_t i, F&& f) const {
+    const Operation& op = low_.code[i];
+    std::for_each(op.operands, op.operands + op.operand_count, f);
+  }
   const Instruction& instruction(size_t i) const { return program_.code[low_.code[i].instruction]; }
   bool can_join(size_t i) const {
     const Instruction& in = instruction(i);
-    return in.in == in.out && (in.in == Dtype::float32 || in.in == Dtype::float64) &&
-           codes_of(in.row) != nullptr;
+    return in.in == in.out && codes_of(in.row) != nullptr && chain_kernel(in.in) != nullptr;
   }
   bool scalar(uint16_t reg) const { return reg < program_.inputs.size() && is_scalar_(reg); }
 
-  void join_from(size_t first) {
-    std::vector<size_t> members{first};
-    for (size_t at = first;;) {
-      uint16_t reg = low_.code[at].result;
-      if (uses_[reg] != 1) break;
-      size_t next = reader_[reg];
-      if (joined_[next] || !can_join(next) || instruction(next).in != instruction(first).in) break;
-      members.push_back(next);
-      at = next;
+  /// Writes what waits and what operation `i` depends on.
+  void write_needed(size_t i) {
+    std::vector<bool> needed(registers_, false);
+    for_registers(i, [&](uint16_t reg) { needed[reg] = true; });
+    Members now, later;
+    for (size_t w = waiting_.size(); w-- > 0;) {
+      size_t op = waiting_[w];
+      bool is_needed = needed[low_.code[op].result];
+      (is_needed ? now : later).push_back(op);
+      if (is_needed) for_registers(op, [&](uint16_t reg) { needed[reg] = true; });
     }
-    const Operation& start = low_.code[first];
-    bool reads_number =
-        scalar(start.operands[0]) || (start.operand_count > 1 && scalar(start.operands[1]));
-    ChainKernel kernel = chain_kernel(instruction(first).in);
-    if (kernel == nullptr || (members.size() == 1 && !reads_number)) return;
-    auto begin = static_cast<uint32_t>(links_.size());
-    begin_chain(start);
-    for (size_t m = 1; m < members.size(); ++m) {
-      const Operation& op = low_.code[members[m]];
-      bool second = op.operand_count > 1 && op.operands[1] == low_.code[members[m - 1]].result;
-      add_link(op, second);
-    }
-    for (size_t member : members) joined_[member] = true;
-    Operation& last = low_.code[members.back()];  // by then all operands are there
-    last.chain = kernel;
-    last.first_link = begin;
-    last.link_count = static_cast<uint32_t>(links_.size()) - begin;
+    std::reverse(now.begin(), now.end());
+    std::reverse(later.begin(), later.end());
+    write(now);
+    waiting_ = std::move(later);
   }
 
-  void begin_chain(const Operation& op) {
-    // A number is better the other operand.
-    bool second = op.operand_count > 1 && scalar(op.operands[0]) && !scalar(op.operands[1]);
-    uint16_t from = op.operands[second ? 1 : 0];
-    push(number(ChainCode::load), from);
-    add_link(op, second);
+  /// A chain for each run of one dtype.
+  void write(const Members& members) {
+    for (size_t begin = 0, end; begin < members.size(); begin = end) {
+      end = begin + 1;
+      while (end < members.size() && dtype(members[end]) == dtype(members[begin])) ++end;
+      write_chain(std::span(members).subspan(begin, end - begin));
+    }
+  }
+  Dtype dtype(size_t i) const { return instruction(i).in; }
+
+  void write_chain(std::span<const size_t> members) {
+    Operation op = low_.code[members.back()];
+    bool reads_number = false;
+    for_registers(members[0], [&](uint16_t reg) { reads_number = reads_number || scalar(reg); });
+    if (members.size() == 1 && !reads_number) return out_.push_back(op);
+    for (size_t i : members) {
+      for_registers(i, [&](uint16_t reg) { ++inside_[reg]; });
+      uint16_t result = low_.code[i].result;
+      memory_[result] = none;
+      maker_[result] = static_cast<uint16_t>(i);
+    }
+    links_.clear();
+    acc_ = held_ = none;
+    for (size_t i : members) find_need(i);
+    for (size_t i : members) {
+      if (!passes(low_.code[i].result)) add_tree(i);
+    }
+    op.chain = chain_kernel(dtype(members[0]));
+    op.first_link = static_cast<uint32_t>(chains_.links.size());
+    append_keeping_tiles();
+    op.link_count = static_cast<uint32_t>(chains_.links.size()) - op.first_link;
+    out_.push_back(op);
   }
 
-  /// `second`: the accumulator is the second operand.
-  void add_link(const Operation& op, bool second) {
+  /// Whether a register is read once and by the chain at hand, which computes it.
+  bool passes(uint16_t reg) const {
+    return memory_[reg] == none && left_[reg] == 1 && inside_[reg] == 1;
+  }
+
+  /// Adds an operation after those that compute what it alone reads: of two operands first the one
+  /// that needs more banks.
+  void add_tree(size_t root) {
+    Members order, stack{root};
+    while (!stack.empty()) {
+      size_t i = stack.back();
+      stack.pop_back();
+      order.push_back(i);
+      size_t first = stack.size();
+      for_registers(i, [&](uint16_t reg) {
+        if (passes(reg)) stack.push_back(maker_[reg]);
+      });
+      if (stack.size() - first == 2 && need(stack[first]) < need(stack[first + 1])) {
+        std::swap(stack[first], stack[first + 1]);
+      }
+    }
+    for (size_t k = order.size(); k-- > 0;) add(low_.code[order[k]]);
+  }
+
+  /// How many values there are at once while an operation and what it alone reads are computed.
+  int& need(size_t i) { return need_[low_.code[i].result]; }
+
+  void find_need(size_t i) {
+    int most = 0, least = 0;
+    for_registers(i, [&](uint16_t reg) {
+      int other = passes(reg) ? need_[reg] : 0;
+      least = std::max(least, std::min(most, other));
+      most = std::max(most, other);
+    });
+    need(i) = std::max(1, most + (most == least ? 1 : 0));
+  }
+
+  void add(const Operation& op) {
     const RowCodes& codes = *codes_of(program_.code[op.instruction].row);
-    if (op.operand_count == 1) {
-      links_.push_back({static_cast<ChainCode>(codes.first), op.operands[0], op.operands[0]});
-      return;
+    bool two = op.operand_count > 1;
+    uint16_t a = op.operands[0];
+    uint16_t b = two ? op.operands[1] : none;
+    bool second = two && acc_ != a && (acc_ == b || held_ == b || (scalar(a) && !scalar(b)));
+    if (uint16_t first = second ? b : a; acc_ != first) {
+      put_aside();
+      push(ChainCode::load, first);
+      if (held_ == first) held_ = none;
     }
-    push(second ? codes.second : codes.first, op.operands[second ? 0 : 1]);
+    if (two) push(second ? codes.second : codes.first, second ? a : b);
+    else links_.push_back({codes.first});
+    for (int k = 0; k < op.operand_count; ++k) was_read(op.operands[k]);
+    acc_ = op.result;
+    if (left_[acc_] > inside_[acc_]) {
+      store(ChainCode::store, acc_, acc_);
+    } else if (left_[acc_] > 1) {
+      store(ChainCode::store, acc_, free_spill());
+    }
   }
 
-  /// Each code with a number as its operand follows the one with a tile.
-  void push(int code, uint16_t reg) {
-    bool is_number = scalar(reg);
-    ChainCode last = links_.empty() ? ChainCode::load : links_.back().code;
-    bool product = last == ChainCode::multiply || last == ChainCode::multiply_s;
-    if (code == number(ChainCode::add) && product) {
-      ChainCode both = last == ChainCode::multiply ? ChainCode::mul_add : ChainCode::scale_add;
-      links_.back().code = static_cast<ChainCode>(number(both) + is_number);
-      links_.back().b = reg;
-    } else {
-      links_.push_back({static_cast<ChainCode>(code + is_number), reg, reg});
+  void push(ChainCode code, uint16_t reg) {
+    ChainOperand kind = reg == held_  ? ChainOperand::held
+                        : scalar(reg) ? ChainOperand::number
+                                      : ChainOperand::tile;
+    uint16_t from = kind == ChainOperand::held ? uint16_t{0} : memory_[reg];
+    if (code == ChainCode::add && !links_.empty()) {
+      ChainLink& last = links_.back();
+      bool of_tile = last.code == ChainCode::multiply;
+      if (of_tile || last.code == ChainCode::multiply_number) {
+        last.code =
+            with_operand(of_tile ? ChainCode::mul_add_tile : ChainCode::mul_add_number, kind);
+        last.b = from;
+        return;
+      }
     }
+    links_.push_back({with_operand(code, kind), from, from});
+  }
+
+  /// Saves the accumulator, if it is read later. That will be before what is held is read.
+  void put_aside() {
+    if (acc_ == none || left_[acc_] == 0 || memory_[acc_] != none) return;
+    if (held_ != none) store(ChainCode::store_held, held_, free_spill());
+    links_.push_back({ChainCode::hold});
+    held_ = acc_;
+  }
+
+  void store(ChainCode code, uint16_t reg, uint16_t to) {
+    links_.push_back({code, to, to});
+    memory_[reg] = to;
+  }
+
+  uint16_t free_spill() {
+    if (free_.empty()) free_.push_back(static_cast<uint16_t>(registers_ + chains_.spills++));
+    uint16_t spill = free_.back();
+    free_.pop_back();
+    return spill;
+  }
+
+  void was_read(uint16_t reg) {
+    --inside_[reg];
+    if (--left_[reg] > 0) return;
+    if (held_ == reg) held_ = none;
+    if (memory_[reg] >= registers_ && memory_[reg] != none) free_.push_back(memory_[reg]);
+  }
+
+  /// A tile that is the next tile to be read, too, is kept.
+  void append_keeping_tiles() {
+    std::vector<uint16_t> tiles;
+    for (const ChainLink& link : links_) {
+      for_operands(link, [&](ChainOperand kind, uint16_t reg) {
+        if (kind == ChainOperand::tile) tiles.push_back(reg);
+      });
+    }
+    tiles.push_back(none);
+    size_t next = 0;
+    uint16_t kept = none;
+    for (ChainLink link : links_) {
+      auto keeps = [&](uint16_t reg) {
+        bool again = tiles[++next] == reg;
+        if (reg != kept && again) {
+          chains_.links.push_back({ChainCode::keep, reg, reg});
+          kept = reg;
+        }
+        return reg == kept;
+      };
+      ChainCode code = link.code;
+      if (code < ChainCode::negate) {
+        bool factor = code >= ChainCode::mul_add_tile && code < ChainCode::mul_add_number;
+        if (factor && keeps(link.a)) code = with_operand(ChainCode::mul_add_kept, operand_of(code));
+        bool tile = operand_of(code) == ChainOperand::tile;
+        if (tile && keeps(is_mul_add(code) ? link.b : link.a)) {
+          code = with_operand(code, ChainOperand::kept);
+        }
+      }
+      if (stores(code) && link.a == kept) kept = none;
+      link.code = code;
+      chains_.links.push_back(link);
+    }
+    chains_.links.push_back({ChainCode::end});
   }
 
   const Program& program_;
   Lowered& low_;
   FunctionRef<bool(uint16_t)> is_scalar_;
-  std::vector<ChainLink>& links_;
-  std::vector<uint32_t> uses_;  // by register
-  std::vector<size_t> reader_;  // by register: the last operation that reads it
-  std::vector<bool> joined_;    // by operation
+  size_t registers_;
+  std::vector<uint32_t> left_;    // by register: reads to come, one more for each that is kept
+  std::vector<uint32_t> inside_;  // by register: those of them by the chain at hand
+  std::vector<uint16_t> memory_;  // by register: the tile where it is
+  std::vector<uint16_t> maker_;   // by register: its operation, if that is of the chain at hand
+  std::vector<int> need_;
+  std::vector<uint16_t> free_;  // spills
+  Members waiting_;             // arithmetic that nobody has asked for
+  SmallVector<Operation, 8> out_;
+  Chains chains_;
+  std::vector<ChainLink> links_;  // of the chain at hand
+  uint16_t acc_ = none;           // registers of which banks hold the values
+  uint16_t held_ = none;
 };
 
 }  // namespace
 
-void join_chains(const Program& program, Lowered& low, std::span<const uint16_t> kept,
-                 FunctionRef<bool(uint16_t)> is_scalar, std::vector<ChainLink>& links) {
-  Joiner(program, low, is_scalar, links).run(kept);
+Chains join_chains(const Program& program, Lowered& low, std::span<const uint16_t> kept,
+                   FunctionRef<bool(uint16_t)> is_scalar) {
+  return Joiner(program, low, is_scalar).run(kept);
 }
 
 }  // namespace rill

@@ -9,10 +9,16 @@
 
 namespace rill {
 
-/// Joins operations whose result is read once, by the next of them, into one operation each. The
-/// links of a chain are appended to `links`. `is_scalar` says of an input whether it is one number;
-/// `kept` are the registers that must be there in the end.
-void join_chains(const Program& program, Lowered& low, std::span<const uint16_t> kept,
-                 FunctionRef<bool(uint16_t)> is_scalar, std::vector<ChainLink>& links);
+struct Chains {
+  std::vector<ChainLink> links;
+  /// Tiles in which chains put values aside: numbered after the registers of the program.
+  uint16_t spills = 0;
+};
+
+/// Joins arithmetic on floats into operations that keep what passes between its parts in vector
+/// registers. It is done as late as possible, so that much of it comes together. `is_scalar` says
+/// of an input whether it is one number; `kept` are the registers that must be there in the end.
+Chains join_chains(const Program& program, Lowered& low, std::span<const uint16_t> kept,
+                   FunctionRef<bool(uint16_t)> is_scalar);
 
 }  // namespace rill

@@ -66,7 +66,7 @@ class Runner {
     make_operands();
     if (element_count(program_.shape) >= worth_chains) {
       auto is_scalar = [this](uint16_t reg) { return operands_[reg].is_scalar(); };
-      join_chains(program_, low, program_.outputs, is_scalar, links_);
+      chains_ = join_chains(program_, low, program_.outputs, is_scalar);
     }
     code_ = std::move(low.code);
     same_as_ = std::move(low.same_as);
@@ -96,15 +96,27 @@ class Runner {
 
   uint16_t operand_count() const { return static_cast<uint16_t>(operands_.size()); }
   uint16_t source(uint16_t reg) const { return same_as_[reg]; }
+  std::span<const ChainLink> links(const Operation& op) const {
+    return std::span(chains_.links).subspan(op.first_link, op.link_count);
+  }
+  /// Calls `f` with the registers that an operation reads, but for what a chain put aside itself.
   template <class F>
   void for_operands(const Operation& op, F&& f) const {
     if (!op.chain) {
       std::for_each(op.operands, op.operands + op.operand_count, f);
       return;
     }
-    for (const ChainLink& link : std::span(links_).subspan(op.first_link, op.link_count)) {
-      f(link.a);
-      if (link.b != link.a) f(link.b);
+    for (const ChainLink& link : links(op)) {
+      rill::for_operands(link, [&](ChainOperand, uint16_t reg) {
+        if (reg < same_as_.size()) f(reg);
+      });
+    }
+  }
+  template <class F>
+  void for_results(const Operation& op, F&& f) const {
+    if (!op.chain) return f(op.result);
+    for (const ChainLink& link : links(op)) {
+      if (stores(link.code) && link.a < same_as_.size()) f(link.a);
     }
   }
   char* slot(char* scratch, uint16_t reg) const { return scratch + slot_[reg] * slot_bytes_; }
@@ -121,7 +133,7 @@ class Runner {
   bool far_ = false;                  // what is read and written does not fit a cache that is near
   SmallVector<uint16_t, 8> same_as_;  // by register: the register that holds its value
   SmallVector<Operation, 8> code_;
-  std::vector<ChainLink> links_;
+  Chains chains_;
   SmallVector<TileOperand, 3> operands_;
   SmallVector<Store, 2> stores_;
   SmallVector<uint16_t, 8> slot_;  // by register
@@ -270,7 +282,7 @@ void Runner::assign_slots() {
       last_use[reg] = i;
       if (!code_[i].chain) only_in_chains[reg] = false;
     });
-    last_use[code_[i].result] = std::max(last_use[code_[i].result], i);
+    for_results(code_[i], [&](uint16_t reg) { last_use[reg] = std::max(last_use[reg], i); });
   }
   const int never = code_.ssize();
   for (const Store& store : stores_) {
@@ -278,7 +290,7 @@ void Runner::assign_slots() {
     last_use[source(store.reg)] = never;
     only_in_chains[source(store.reg)] = false;
   }
-  slot_.resize(registers, no_slot);
+  slot_.resize(registers + chains_.spills, no_slot);
   SmallVector<uint16_t, 16> free;
   auto take = [&](uint16_t reg) {
     slot_item_ = std::max(slot_item_, size_of(held_as(program_.dtype_of(reg))));
@@ -293,15 +305,17 @@ void Runner::assign_slots() {
     take(reg);
     last_use[reg] = never;
   }
+  for (size_t spill = registers; spill < slot_.size(); ++spill) slot_[spill] = slot_count_++;
   for (int i = 0; i < code_.ssize(); ++i) {
-    uint16_t result = code_[i].result;
-    bool direct = std::any_of(stores_.begin(), stores_.end(), [&](const Store& store) {
-      return store.direct && store.reg == result;
+    // Results get slots before operands give theirs back: sizes may differ.
+    for_results(code_[i], [&](uint16_t reg) {
+      bool direct = std::any_of(stores_.begin(), stores_.end(), [&](const Store& store) {
+        return store.direct && store.reg == reg;
+      });
+      if (slot_[reg] == no_slot && !direct) take(reg);
     });
-    // The result gets a slot before operands give theirs back: sizes may differ.
-    if (slot_[result] == no_slot && !direct) take(result);
     for_operands(code_[i], [&](uint16_t reg) {
-      if (last_use[reg] != i || reg == result || slot_[reg] == no_slot) return;
+      if (last_use[reg] != i || reg == code_[i].result || slot_[reg] == no_slot) return;
       free.push_back(slot_[reg]);
       last_use[reg] = never;  // it may be read twice
     });
@@ -366,8 +380,7 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
     // better.
     for (int i = 0; far_ && code_.size() > 1 && i < 2; ++i) prefetch(next++, begin + count, count);
     if (op.chain) {
-      op.chain(links_.data() + op.first_link, static_cast<int>(op.link_count),
-               const_cast<void*>(where[op.result]), where, count);
+      op.chain(links(op).data(), const_cast<void**>(where), count);
       continue;
     }
     op.kernel(const_cast<void*>(where[op.result]), where[op.operands[0]], where[op.operands[1]],
@@ -388,7 +401,7 @@ char* scratch_of_thread(size_t bytes) {
 
 void Runner::run_job(int64_t begin, int64_t end, char* made) const {
   char* scratch = scratch_of_thread(static_cast<size_t>(slot_count_ * slot_bytes_));
-  SmallVector<const void*, 16> where(same_as_.size(), nullptr);
+  SmallVector<const void*, 16> where(slot_.size(), nullptr);
   for (size_t reg = 0; reg < where.size(); ++reg) {
     if (slot_[reg] != no_slot) where[reg] = scratch + slot_[reg] * slot_bytes_;
   }

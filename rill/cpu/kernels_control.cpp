@@ -87,6 +87,8 @@ void keep_carry(const Launch& launch, const LoopBody& loop, size_t count) {
   }
 }
 
+constexpr int64_t steps_at_once = 64;  // between looks at the clock
+
 bool run_small_while(const Launch& launch) {
   const auto& attrs = launch.attrs<control::WhileAttrs>();
   auto count = static_cast<size_t>(attrs.state);
@@ -101,10 +103,14 @@ bool run_small_while(const Launch& launch) {
   for (size_t i = 0; i < count; ++i) asked.push_back(body->carry(i));
   append(asked, launch.inputs.subspan(count, tests));
   condition->bind({.arguments = asked, .watched = count});
-  LoopPulse pulse(64);
-  for (condition->run(1); *condition->output(0) != 0; condition->run(1)) {
-    pulse.beat();
-    body->run(1);
+  condition->run(1);
+  if (*condition->output(0) != 0) {
+    LoopProgram steps;
+    body->add_to(steps);
+    condition->add_to(steps);
+    steps.add_stop(condition->output(0));
+    LoopPulse pulse(1);
+    while (steps.run(steps_at_once)) pulse.beat();
   }
   keep_carry(launch, *body.operator->(), count);
   return true;
@@ -162,10 +168,9 @@ bool run_small_scan(const Launch& launch) {
               .length = attrs.length,
               .reverse = attrs.reverse,
               .stacks = stacks});
-  constexpr int64_t at_once = 64;
   LoopPulse pulse(1);
-  for (int64_t left = attrs.length; left > 0; left -= at_once) {
-    body->run(std::min(left, at_once));
+  for (int64_t left = attrs.length; left > 0; left -= steps_at_once) {
+    body->run(std::min(left, steps_at_once));
     pulse.beat();
   }
   keep_carry(launch, *body.operator->(), count);

@@ -40,14 +40,28 @@ bool LoopBody::fits(size_t carry) const {
   return all;
 }
 
-void LoopBody::bind(const LoopOperands& operands) { LoopBinder(*this, operands).run(); }
+void LoopBody::bind(const LoopOperands& operands) {
+  LoopBinder(*this, operands).run();
+  program_ = LoopProgram();
+  program_.add(each_, moves_, code_);
+}
+
+void LoopBody::begin() {
+  if (begun_) return;
+  LoopProgram once;
+  once.add(once_, {}, code_);
+  once.run(1);
+  begun_ = true;
+}
 
 void LoopBody::run(int64_t steps) {
-  if (!begun_) {
-    code_.run(once_, {}, 1);
-    begun_ = true;
-  }
-  code_.run(each_, moves_, steps);
+  begin();
+  program_.run(steps);
+}
+
+void LoopBody::add_to(LoopProgram& program) {
+  begin();
+  program.add(each_, moves_, code_);
 }
 
 void LoopBody::unbind() {

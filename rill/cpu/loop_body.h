@@ -1,8 +1,8 @@
 // The body of a loop in fixed memory: a step makes no node, allocates nothing and plans nothing.
 #pragma once
 
-#include "rill/cpu/loop_code.h"
 #include "rill/cpu/loop_plan.h"
+#include "rill/cpu/loop_program.h"
 
 namespace rill {
 
@@ -30,6 +30,9 @@ class LoopBody final : public RefCounted {
   void bind(const LoopOperands& operands);
   /// Does the next steps. Throws what an operation throws.
   void run(int64_t steps);
+  /// Does what is the same at each step, if it has not been done; then adds the steps to those of
+  /// others, for as long as the operands are bound.
+  void add_to(LoopProgram& program);
   /// Lets go of the operands.
   void unbind();
 
@@ -41,6 +44,8 @@ class LoopBody final : public RefCounted {
  private:
   friend class LoopBinder;
 
+  void begin();
+
   LoopPlan plan_;
   Ref<Buffer> memory_;               // of the carry, and of results
   std::vector<Ref<Buffer>> blocks_;  // by value: its part of it; null where it has none
@@ -49,6 +54,7 @@ class LoopBody final : public RefCounted {
   std::vector<LoopOp> once_;  // what is the same at each step
   std::vector<LoopOp> each_;
   std::vector<LoopCode::Move> moves_;
+  LoopProgram program_;  // of each_
   bool begun_ = false;
 };
 

@@ -39,6 +39,8 @@ enum class LoopOpKind : uint8_t {
   mul_add_float32,  // with two roundings
   mul_add_float64,
   int32_to_float32,
+  stop,  // of LoopProgram alone
+  end,
 };
 
 /// Operands and result are numbers of places.
@@ -100,13 +102,6 @@ struct LoopCode {
   std::vector<Reduction> reductions;
   std::vector<Product> products;
   std::vector<Call> calls;
-
-  /// Does `ops` so often; places move after each time. Throws what an operation throws, named
-  /// after it.
-  void run(const std::vector<LoopOp>& ops, const std::vector<Move>& moves, int64_t times);
-
- private:
-  void run_once(const LoopOp* begin, const LoopOp* end);
 };
 
 }  // namespace rill

@@ -17,7 +17,7 @@ struct Operation {
   uint16_t operands[3];
   uint8_t operand_count;
   uint16_t instruction;  // of the program, from which it comes
-  // Of a chain, which has links instead of operands (cpu/chains.h).
+  // Of a chain, which has links instead of operands, and perhaps more results (cpu/chains.h).
   ChainKernel chain = nullptr;
   uint32_t first_link = 0;
   uint32_t link_count = 0;

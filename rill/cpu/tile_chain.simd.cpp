@@ -48,82 +48,130 @@ struct Wide {
   static HWY_INLINE Value sqrt(Value a) { return hn::Sqrt(a); }
 };
 
-/// The elements from `at` on: as many as K vectors have.
+/// Blocks of as many elements as K vectors have, from `at` on; returns where the rest begins. Each
+/// link jumps to the next by itself: the processor foresees that far better than the jumps of a
+/// loop.
 template <class V, int K, class F>
-HWY_INLINE void run_block(const ChainLink* links, int count, F* dst, const void* const* where,
-                          int64_t at) {
+HWY_NOINLINE int64_t run_blocks(const ChainLink* links, void* const* where, int64_t at, int64_t n) {
   using T = typename V::Value;
+  static const void* const places[] = {
+#define CODE(name) &&name, &&name##_number, &&name##_kept, &&name##_held,
+      RILL_CHAIN_CODES(CODE)
+#undef CODE
+          && negate,
+      &&square,
+      &&sqrt,
+      &&keep,
+      &&hold,
+      &&store,
+      &&store_held,
+      &&end};
   const int64_t lanes = V::lanes();
-  T acc[K];
-  for (int k = 0; k < K; ++k) acc[k] = V::set(F(0));
-  for (const ChainLink* link = links; link != links + count; ++link) {
-    const F* a = static_cast<const F*>(where[link->a]);
-    const F* b = static_cast<const F*>(where[link->b]);
-#define EACH(value)                                                     \
-  {                                                                     \
-    _Pragma("GCC unroll 8") for (int k = 0; k < K; ++k) acc[k] = value; \
-    break;                                                              \
+  const ChainLink* link = links;
+  T acc[K], kept[K], held[K];
+#define NEXT goto* places[static_cast<int>(link->code)]
+// Constants as indices, so that the arrays are registers.
+#define ONE(number, statement) \
+  {                            \
+    constexpr int k = number;  \
+    statement;                 \
   }
-#define A V::load(a + at + k * lanes)
-#define B V::load(b + at + k * lanes)
-#define CASE(name, value) \
-  case ChainCode::name: EACH(value)
-#define SCALAR_CASE(name, value) \
-  case ChainCode::name: {        \
-    const T s = V::set(*a);      \
-    EACH(value)                  \
+#define ALL(statement)   \
+  ONE(0, statement)      \
+  if constexpr (K > 1) { \
+    ONE(1, statement)    \
+    ONE(2, statement)    \
+    ONE(3, statement)    \
+  }                      \
+  if constexpr (K > 4) { \
+    ONE(4, statement)    \
+    ONE(5, statement)    \
+    ONE(6, statement)    \
+    ONE(7, statement)    \
   }
-    switch (link->code) {
-      CASE(load, A)
-      SCALAR_CASE(load_s, s)
-      CASE(add, V::add(acc[k], A))
-      SCALAR_CASE(add_s, V::add(acc[k], s))
-      CASE(subtract, V::sub(acc[k], A))
-      SCALAR_CASE(subtract_s, V::sub(acc[k], s))
-      CASE(subtract_from, V::sub(A, acc[k]))
-      SCALAR_CASE(subtract_from_s, V::sub(s, acc[k]))
-      CASE(multiply, V::mul(acc[k], A))
-      SCALAR_CASE(multiply_s, V::mul(acc[k], s))
-      CASE(divide, V::div(acc[k], A))
-      SCALAR_CASE(divide_s, V::div(acc[k], s))
-      CASE(divide_into, V::div(A, acc[k]))
-      SCALAR_CASE(divide_into_s, V::div(s, acc[k]))
-      CASE(negate, V::neg(acc[k]))
-      CASE(square, V::mul(acc[k], acc[k]))
-      CASE(sqrt, V::sqrt(acc[k]))
-      CASE(mul_add, V::add(V::mul(acc[k], A), B))
-      SCALAR_CASE(scale_add, V::add(V::mul(acc[k], s), B))
-      case ChainCode::mul_add_s: {
-        const T s = V::set(*b);
-        EACH(V::add(V::mul(acc[k], A), s))
-      }
-      case ChainCode::scale_add_s: {
-        const T s = V::set(*a);
-        const T r = V::set(*b);
-        EACH(V::add(V::mul(acc[k], s), r))
-      }
-    }
-#undef SCALAR_CASE
+#define EACH(statement) \
+  ALL(statement)        \
+  ++link;               \
+  NEXT
+  ALL(acc[k] = kept[k] = held[k] = V::set(F(0)));
+#define PLACE(operand) (static_cast<F*>(where[link->operand]) + at + k * lanes)
+#define NUMBER(operand) V::set(*static_cast<const F*>(where[link->operand]))
+#define CASE(name, operand, VALUE)               \
+  name:                                          \
+  EACH(acc[k] = VALUE(V::load(PLACE(operand)))); \
+  name##_number : {                              \
+    const T s = NUMBER(operand);                 \
+    EACH(acc[k] = VALUE(s));                     \
+  }                                              \
+  name##_kept : EACH(acc[k] = VALUE(kept[k]));   \
+  name##_held : EACH(acc[k] = VALUE(held[k]))
+#define LOAD(x) x
+#define ADD(x) V::add(acc[k], x)
+#define SUBTRACT(x) V::sub(acc[k], x)
+#define SUBTRACT_FROM(x) V::sub(x, acc[k])
+#define MULTIPLY(x) V::mul(acc[k], x)
+#define DIVIDE(x) V::div(acc[k], x)
+#define DIVIDE_INTO(x) V::div(x, acc[k])
+#define MUL_ADD_TILE(x) V::add(V::mul(acc[k], V::load(PLACE(a))), x)
+#define MUL_ADD_NUMBER(x) V::add(V::mul(acc[k], NUMBER(a)), x)
+#define MUL_ADD_KEPT(x) V::add(V::mul(acc[k], kept[k]), x)
+begin:
+  if (at + K * lanes > n) return at;
+  NEXT;
+  CASE(load, a, LOAD);
+  CASE(add, a, ADD);
+  CASE(subtract, a, SUBTRACT);
+  CASE(subtract_from, a, SUBTRACT_FROM);
+  CASE(multiply, a, MULTIPLY);
+  CASE(divide, a, DIVIDE);
+  CASE(divide_into, a, DIVIDE_INTO);
+  CASE(mul_add_tile, b, MUL_ADD_TILE);
+  CASE(mul_add_number, b, MUL_ADD_NUMBER);
+  CASE(mul_add_kept, b, MUL_ADD_KEPT);
+negate:
+  EACH(acc[k] = V::neg(acc[k]));
+square:
+  EACH(acc[k] = V::mul(acc[k], acc[k]));
+sqrt:
+  EACH(acc[k] = V::sqrt(acc[k]));
+keep:
+  EACH(kept[k] = V::load(PLACE(a)));
+hold:
+  EACH(held[k] = acc[k]);
+store:
+  EACH(V::store(acc[k], PLACE(a)));
+store_held:
+  EACH(V::store(held[k], PLACE(a)));
+end:
+  at += K * lanes;
+  link = links;
+  goto begin;
+#undef MUL_ADD_KEPT
+#undef MUL_ADD_NUMBER
+#undef MUL_ADD_TILE
+#undef DIVIDE_INTO
+#undef DIVIDE
+#undef MULTIPLY
+#undef SUBTRACT_FROM
+#undef SUBTRACT
+#undef ADD
+#undef LOAD
 #undef CASE
-#undef B
-#undef A
+#undef NUMBER
+#undef PLACE
 #undef EACH
-  }
-  for (int k = 0; k < K; ++k) V::store(acc[k], dst + at + k * lanes);
+#undef ALL
+#undef ONE
+#undef NEXT
 }
 
 template <class F>
-void RunChain(const ChainLink* links, int count, void* dst, const void* const* where, int64_t n) {
-  constexpr int vectors = 8;
-  using V = Wide<F>;
-  auto* out = static_cast<F*>(dst);
-  int64_t at = 0;
-  const int64_t lanes = V::lanes();
-  for (; at + vectors * lanes <= n; at += vectors * lanes) {
-    run_block<V, vectors>(links, count, out, where, at);
-  }
-  for (; at + lanes <= n; at += lanes) run_block<V, 1>(links, count, out, where, at);
-  for (; at < n; ++at) run_block<Single<F>, 1>(links, count, out, where, at);
+void RunChain(const ChainLink* links, void* const* where, int64_t n) {
+  constexpr bool many_registers = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
+  constexpr int vectors = many_registers ? 8 : 4;  // three banks of them, and some more
+  int64_t at = run_blocks<Wide<F>, vectors, F>(links, where, 0, n);
+  at = run_blocks<Wide<F>, 1, F>(links, where, at, n);
+  run_blocks<Single<F>, 1, F>(links, where, at, n);
 }
 
 ChainKernel ChainOf(Dtype dtype) {

@@ -541,3 +541,49 @@ def test_long_arithmetic_has_the_bits_of_single_operations(shape, dtype):
         assert one.dtype == three.dtype == dtype
         np.testing.assert_array_equal(to_numpy(one), to_numpy(three))
         np.testing.assert_array_equal(to_numpy(two), to_numpy(three))
+
+
+def arithmetic_tree(rng, leaves, depth):
+    """A random tree of arithmetic whose inner values may be read again; returns its values."""
+    values = list(leaves)
+
+    def grow(depth):
+        if depth == 0 or rng.random() < 0.1:
+            return values[rng.integers(len(values))]
+        kind = rng.integers(12)
+        if kind < 9:
+            a, b = grow(depth - 1), grow(depth - 1)
+            out = (a + b, a - b, a * b, a + b * 0.5, 2 - a * b, a * b + a, a / (b * b + 1))[
+                kind % 7
+            ]
+        else:
+            a = grow(depth - 1)
+            out = (-a, mx.sqrt(mx.square(a)), mx.exp(-a * a))[kind - 9]
+        if rng.random() < 0.2:
+            values.append(out)
+        return out
+
+    root = grow(depth)
+    return [root, *values[len(leaves) :], mx.tanh(root)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", range(12))
+def test_trees_of_arithmetic_have_the_bits_of_single_operations(seed, dtype):
+    keys = mx.random.split(mx.random.key(seed), 3)
+    leaves = [mx.random.normal((3, 701), key=k).astype(getattr(mx, dtype)) for k in keys]
+    leaves += [leaves[0][:, :1] + 0, mx.array(1.25).astype(getattr(mx, dtype))]
+    mx.eval(leaves)
+
+    def tree(*arrays):
+        return arithmetic_tree(np.random.default_rng(seed), arrays, 6)
+
+    fused = mx.compile(tree)(*leaves)
+    donated = tree(*(leaf * 1 for leaf in leaves))
+    mx.eval(fused, donated)
+    with mx.debug():
+        single = tree(*leaves)
+        mx.eval(single)
+    for one, two, three in zip(fused, donated, single):
+        np.testing.assert_array_equal(to_numpy(one), to_numpy(three))
+        np.testing.assert_array_equal(to_numpy(two), to_numpy(three))

@@ -545,3 +545,42 @@ def test_checkpoint_inside_scan():
         return mx.checkpoint(lambda *a: step(*a)[0])(w, c, x), None
 
     assert_near(mx.grad(loss(checkpointed))(w), to_numpy(mx.grad(loss(step))(w)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_numbers_that_pass_from_operation_to_operation(dtype, reverse):
+    """Each operand of each kind of arithmetic is at times the result before it, or an older one."""
+    dtype = getattr(mx, dtype)
+
+    def f(c, x):
+        a, b = c
+        d = a * x + b
+        e = x - d * d
+        g = (d / 3 + e) * (2 / (e * e + 1))
+        h = mx.where(g > d, g * a + 0.5, 1 - g)
+        k = h + mx.exp(-h * h)  # a call between
+        return (k * 0.25 + d * 0.125, b - k / 7), (d, g + h, k, a)
+
+    start = mx.array(0.5).astype(dtype), mx.array(-0.25).astype(dtype)
+    xs = normal(150).astype(dtype)  # more steps than are done at once
+    xs[20], xs[140] = (140.0, float("nan")) if reverse else (float("inf"), 3.0)
+    carry, ys = mx.scan(f, start, xs, reverse=reverse)
+    expected, rows = start, [None] * 150
+    for i in reversed(range(150)) if reverse else range(150):
+        expected, rows[i] = f(expected, xs[i])
+    pairs = [*zip(carry, expected), *((y, mx.stack(list(row))) for y, row in zip(ys, zip(*rows)))]
+    for own, plain in pairs:
+        np.testing.assert_array_equal(to_numpy(own), to_numpy(plain))
+
+
+@pytest.mark.parametrize("limit", [0, 1, 63, 64, 65, 200])
+def test_a_while_loop_ends_after_any_number_of_steps(limit):
+    start = mx.array(0), mx.array(1.0), mx.zeros(3)
+    step = lambda s: (s[0] + 1, s[1] * 0.5 + 1, s[2] + s[1])
+    out = mx.while_loop(lambda s: s[0] < limit, step, start)
+    expected = start
+    for _ in range(limit):
+        expected = step(expected)
+    for own, plain in zip(out, expected):
+        np.testing.assert_array_equal(to_numpy(own), to_numpy(plain))
