@@ -6,6 +6,7 @@
 
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/shape.h"
 
 namespace rill {
@@ -207,18 +208,22 @@ Array shifted(const char* name, const Array& a, const std::optional<Axes>& axes,
 
 Array fftn(const Array& a, const std::optional<Shape>& sizes, const std::optional<Axes>& axes,
            Norm norm, StreamOrDevice s) {
+  RILL_RECORDED(fftn, a, sizes, axes, norm, s);
   return transform("fftn", Family::complex, false, a, sizes, axes, norm, s);
 }
 Array ifftn(const Array& a, const std::optional<Shape>& sizes, const std::optional<Axes>& axes,
             Norm norm, StreamOrDevice s) {
+  RILL_RECORDED(ifftn, a, sizes, axes, norm, s);
   return transform("ifftn", Family::complex, true, a, sizes, axes, norm, s);
 }
 Array rfftn(const Array& a, const std::optional<Shape>& sizes, const std::optional<Axes>& axes,
             Norm norm, StreamOrDevice s) {
+  RILL_RECORDED(rfftn, a, sizes, axes, norm, s);
   return transform("rfftn", Family::to_half, false, a, sizes, axes, norm, s);
 }
 Array irfftn(const Array& a, const std::optional<Shape>& sizes, const std::optional<Axes>& axes,
              Norm norm, StreamOrDevice s) {
+  RILL_RECORDED(irfftn, a, sizes, axes, norm, s);
   return transform("irfftn", Family::from_half, true, a, sizes, axes, norm, s);
 }
 
@@ -230,9 +235,11 @@ Array rfftfreq(int64_t n, double d, StreamOrDevice s, Dtype dtype) {
 }
 
 Array fftshift(const Array& a, const std::optional<Axes>& axes, StreamOrDevice s) {
+  RILL_RECORDED(fftshift, a, axes, s);
   return shifted("fftshift", a, axes, false, s);
 }
 Array ifftshift(const Array& a, const std::optional<Axes>& axes, StreamOrDevice s) {
+  RILL_RECORDED(ifftshift, a, axes, s);
   return shifted("ifftshift", a, axes, true, s);
 }
 

@@ -8,6 +8,7 @@
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/reduce_ops.h"
 #include "rill/ops/scan.h"
 #include "rill/ops/shape.h"
@@ -165,6 +166,7 @@ int64_t reduced_count(const Shape& shape, const Axes& axes) {
 
 Array reduce(ReduceKind kind, const Array& x, const MaybeAxes& axes, bool keepdims,
              StreamOrDevice s) {
+  RILL_RECORDED(reduce, kind, x, axes, keepdims, s);
   Stream stream = to_stream(s);
   std::string_view name = names[static_cast<int>(kind)];
   Axes chosen = chosen_axes(name, axes, x.ndim());
@@ -191,6 +193,7 @@ REDUCTION(any)
 #undef REDUCTION
 
 Array mean(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDevice s) {
+  RILL_RECORDED(mean, x, axes, keepdims, s);
   Stream stream = to_stream(s);
   StreamScope scope(stream);
   Axes chosen = chosen_axes("mean", axes, x.ndim());
@@ -200,6 +203,7 @@ Array mean(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDevice 
 }
 
 Array var(const Array& x, const MaybeAxes& axes, bool keepdims, int ddof, StreamOrDevice s) {
+  RILL_RECORDED(var, x, axes, keepdims, ddof, s);
   StreamScope scope(to_stream(s));
   Axes chosen = chosen_axes("var", axes, x.ndim());
   Array values = astype(x, to_inexact(x.dtype()));
@@ -239,6 +243,7 @@ Array along_last(const Array& x, const Axes& axes, bool reduced, F&& f) {
 }  // namespace
 
 Array logsumexp(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDevice s) {
+  RILL_RECORDED(logsumexp, x, axes, keepdims, s);
   StreamScope scope(to_stream(s));
   Axes chosen = chosen_axes("logsumexp", axes, x.ndim());
   Array values = astype(x, to_inexact(x.dtype()));
@@ -260,6 +265,7 @@ Array logsumexp(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDe
 
 Array softmax(const Array& x, const MaybeAxes& axes, bool /*precise: always accumulated in float*/,
               StreamOrDevice s) {
+  RILL_RECORDED(softmax, x, axes, true, s);
   StreamScope scope(to_stream(s));
   Axes chosen = chosen_axes("softmax", axes, x.ndim());
   Array values = astype(x, to_inexact(x.dtype()));
@@ -275,9 +281,11 @@ Array softmax(const Array& x, const MaybeAxes& axes, bool /*precise: always accu
 }
 
 Array argmax(const Array& x, std::optional<int> axis, bool keepdims, StreamOrDevice s) {
+  RILL_RECORDED(argmax, x, axis, keepdims, s);
   return arg_reduce("argmax", true, x, axis, keepdims, s);
 }
 Array argmin(const Array& x, std::optional<int> axis, bool keepdims, StreamOrDevice s) {
+  RILL_RECORDED(argmin, x, axis, keepdims, s);
   return arg_reduce("argmin", false, x, axis, keepdims, s);
 }
 

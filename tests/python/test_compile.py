@@ -387,23 +387,6 @@ def test_value_and_grad_with_state():
 # Shapes, switches, streams, threads, memory
 
 
-@rill_only
-def test_shapeless_is_right_for_every_function():
-    def f(x):
-        return x.reshape(x.shape[0] * x.shape[1]) / x.size
-
-    g = mx.compile(f, shapeless=True)
-    for shape in ((2, 3), (4, 3), (2, 3), (1, 1), (0, 5)):
-        x = mx.ones(shape)
-        assert_same(g(x), to_numpy(f(x)))
-
-
-def test_shapeless_elementwise():
-    g = mx.compile(lambda x, y: mx.abs(x + y), shapeless=True)
-    for n in (1, 2, 5):
-        assert_same(g(-mx.ones(n), mx.zeros(n)), np.ones(n))
-
-
 def test_switches():
     f = Traced(lambda x: x + 1)
     g = mx.compile(f)
