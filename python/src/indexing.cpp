@@ -46,13 +46,22 @@ Terms with_arrays(Terms terms, const Arrays& arrays) {
   return terms;
 }
 
-Array read(Array x, Terms terms) {
-  if (sizes_are_watched()) {
-    auto again = [](const Array& operand, const Terms& kept, const Arrays& arrays) {
-      return read(operand, with_arrays(kept, arrays));
-    };
-    return recorded(again, x, without_arrays(terms), arrays_of(terms));
-  }
+Array read(const Array& x, Terms& terms);
+
+/// The same as a call that is repeated for other sizes.
+[[gnu::noinline, gnu::cold]] Array recorded_read(const Array& x, const Terms& terms) {
+  auto again = [](const Array& operand, const Terms& kept, const Arrays& arrays) {
+    Terms own = with_arrays(kept, arrays);
+    return read(operand, own);
+  };
+  return recorded(again, x, without_arrays(terms), arrays_of(terms));
+}
+
+/// x[index]. Changes `terms`.
+Array read(const Array& whole, Terms& terms) {
+  if (sizes_are_watched()) [[unlikely]]
+    return recorded_read(whole, terms);
+  Array x = whole;
   bool by_mask = terms.size() == 1 && terms[0].kind == TermKind::mask;
   if (by_mask && terms[0].array.ndim() > 1) x = flattened(x, terms[0].array);
   IndexPlan plan = plan_of(x.shape(), terms);
@@ -207,15 +216,21 @@ Array updated_where(const Array& x, const Array& mask, const Array& value, const
   return where(reshape(mask, condition), chosen, x);
 }
 
+Array updated(const Array& x, const Terms& terms, const Array& given, const Update& update);
+
+[[gnu::noinline, gnu::cold]] Array recorded_update(const Array& x, const Terms& terms,
+                                                   const Array& given, const Update& update) {
+  auto again = [&update](const Array& operand, const Terms& kept, const Arrays& arrays,
+                         const Array& value) {
+    return updated(operand, with_arrays(kept, arrays), value, update);
+  };
+  return recorded(again, x, without_arrays(terms), arrays_of(terms), given);
+}
+
 /// (A copy of) x with x[index] combined with the value.
-Array updated(const Array& x, Terms terms, const Array& given, const Update& update) {
-  if (sizes_are_watched()) {
-    auto again = [&update](const Array& operand, const Terms& kept, const Arrays& arrays,
-                           const Array& value) {
-      return updated(operand, with_arrays(kept, arrays), value, update);
-    };
-    return recorded(again, x, without_arrays(terms), arrays_of(terms), given);
-  }
+Array updated(const Array& x, const Terms& terms, const Array& given, const Update& update) {
+  if (sizes_are_watched()) [[unlikely]]
+    return recorded_update(x, terms, given, update);
   Array value = fitted(given, x);
   if (terms.size() == 1 && terms[0].kind == TermKind::mask) {
     const Array& mask = terms[0].array;
@@ -260,7 +275,7 @@ void bind_array_at(nb::module_& m, nb::class_<Array>& array) {
                   update.name);
           Terms terms = terms_of(self.index);
           Array given = value_for(self.array, value, update);
-          return wrap(updated(self.array, std::move(terms), given, update));
+          return wrap(updated(self.array, terms, given, update));
         },
         nb::arg("value").none(),
         nb::sig(fmt::format("def {}(self, value: scalar | array) -> array", update.name).c_str()));
@@ -278,7 +293,10 @@ void bind_array_at(nb::module_& m, nb::class_<Array>& array) {
 void bind_indexing(nb::module_& m, nb::class_<Array>& array) {
   array.def(
       "__getitem__",
-      [](const Array& self, nb::handle arg) { return wrap(read(self, terms_of(arg))); },
+      [](const Array& self, nb::handle arg) {
+        Terms terms = terms_of(arg);
+        return wrap(read(self, terms));
+      },
       nb::arg("arg").none(), nb::sig("def __getitem__(self, arg: object | None) -> array"));
   array.def(
       "__setitem__",
@@ -286,7 +304,7 @@ void bind_indexing(nb::module_& m, nb::class_<Array>& array) {
       [](Array& self, nb::handle index, const ArrayArg& value) {
         Terms terms = terms_of(index);
         Array given = value_for(self, value, assignment);
-        self = updated(self, std::move(terms), given, assignment);
+        self = updated(self, terms, given, assignment);
       },
       nb::arg("index").none(), nb::arg("value").none(),
       nb::sig("def __setitem__(self, index: object | None, value: scalar | array) -> None"));

@@ -11,6 +11,7 @@
 #include "rill/base/ref.h"
 #include "rill/base/shape.h"
 #include "rill/graph/attrs.h"
+#include "rill/graph/tracing.h"
 #include "rill/memory/buffer.h"
 
 namespace rill {
@@ -20,7 +21,7 @@ class Array;
 struct OpInfo;
 
 namespace detail {
-extern std::atomic<int> size_watches;  // how many live (graph/size_watch.h), on all threads
+/// For arrays that depend on placeholders (graph/size_watch.h).
 void note_sizes_read(const Array& array);
 }  // namespace detail
 
@@ -172,7 +173,7 @@ inline Array::~Array() {
 }
 inline const Output& Array::output() const { return node_->output(index_); }
 inline const Output& Array::sized() const {
-  if (detail::size_watches.load(std::memory_order_relaxed) != 0) [[unlikely]]
+  if (node_->trace == placeholder_trace) [[unlikely]]
     detail::note_sizes_read(*this);
   return output();
 }

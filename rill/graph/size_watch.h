@@ -60,8 +60,9 @@ class SizeWatchSuspension {
 };
 
 namespace detail {
+extern std::atomic<int> size_watches;  // how many live, on all threads
 bool this_thread_watches_sizes();
-}
+}  // namespace detail
 
 /// Whether there is a watch on this thread that is not suspended.
 inline bool sizes_are_watched() {

@@ -308,7 +308,7 @@ ContractionPath einsum_path(std::string_view subscripts, const std::vector<Shape
 }
 
 Array einsum(std::string_view subscripts, const Arrays& operands, StreamOrDevice s) {
-  if (sizes_are_watched()) {
+  if (sizes_are_watched()) [[unlikely]] {
     return recorded([](const auto&... all) { return einsum(all...); }, std::string(subscripts),
                     operands, s);
   }

@@ -57,9 +57,10 @@ inline std::optional<Array> refilled(const std::optional<Place>& place, const Ar
 
 }  // namespace detail
 
-/// f(args...), where f depends on nothing but these and gives an Array or Arrays.
+/// f(args...), where f depends on nothing but these and gives an Array or Arrays. Out of the way of
+/// the usual path.
 template <class F, class... Args>
-auto recorded(F f, const Args&... args) {
+[[gnu::noinline, gnu::cold]] auto recorded(F f, const Args&... args) {
   using Result = std::invoke_result_t<F, const Args&...>;
   Arrays arrays;
   auto repeat = [f, own = std::tuple{detail::kept(args, arrays)...}](const Arrays& inputs) {
