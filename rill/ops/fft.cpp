@@ -162,6 +162,7 @@ Array from_real(const Array& a, FftAttrs attrs, const Extent& extent, FftKind ki
 Array transform(const char* name, Family family, bool inverse, const Array& a,
                 const std::optional<Shape>& sizes, const std::optional<Axes>& axes, Norm norm,
                 const StreamOrDevice& s) {
+  RILL_RECORDED(transform, name, family, inverse, a, sizes, axes, norm, s);
   Extent extent = extent_of(name, family, a, sizes, axes);
   if (extent.axes.empty()) return a;
   StreamScope scope(to_stream(s));
@@ -194,6 +195,7 @@ Array frequencies(const char* name, int64_t n, double d, bool both, const Stream
 
 Array shifted(const char* name, const Array& a, const std::optional<Axes>& axes, bool back,
               const StreamOrDevice& s) {
+  RILL_RECORDED(shifted, name, a, axes, back, s);
   Axes along;
   Shape shifts;
   for (int i = 0; i < (axes ? axes->ssize() : a.ndim()); ++i) {
@@ -208,22 +210,18 @@ Array shifted(const char* name, const Array& a, const std::optional<Axes>& axes,
 
 Array fftn(const Array& a, const std::optional<Shape>& sizes, const std::optional<Axes>& axes,
            Norm norm, StreamOrDevice s) {
-  RILL_RECORDED(fftn, a, sizes, axes, norm, s);
   return transform("fftn", Family::complex, false, a, sizes, axes, norm, s);
 }
 Array ifftn(const Array& a, const std::optional<Shape>& sizes, const std::optional<Axes>& axes,
             Norm norm, StreamOrDevice s) {
-  RILL_RECORDED(ifftn, a, sizes, axes, norm, s);
   return transform("ifftn", Family::complex, true, a, sizes, axes, norm, s);
 }
 Array rfftn(const Array& a, const std::optional<Shape>& sizes, const std::optional<Axes>& axes,
             Norm norm, StreamOrDevice s) {
-  RILL_RECORDED(rfftn, a, sizes, axes, norm, s);
   return transform("rfftn", Family::to_half, false, a, sizes, axes, norm, s);
 }
 Array irfftn(const Array& a, const std::optional<Shape>& sizes, const std::optional<Axes>& axes,
              Norm norm, StreamOrDevice s) {
-  RILL_RECORDED(irfftn, a, sizes, axes, norm, s);
   return transform("irfftn", Family::from_half, true, a, sizes, axes, norm, s);
 }
 
@@ -235,11 +233,9 @@ Array rfftfreq(int64_t n, double d, StreamOrDevice s, Dtype dtype) {
 }
 
 Array fftshift(const Array& a, const std::optional<Axes>& axes, StreamOrDevice s) {
-  RILL_RECORDED(fftshift, a, axes, s);
   return shifted("fftshift", a, axes, false, s);
 }
 Array ifftshift(const Array& a, const std::optional<Axes>& axes, StreamOrDevice s) {
-  RILL_RECORDED(ifftshift, a, axes, s);
   return shifted("ifftshift", a, axes, true, s);
 }
 

@@ -57,22 +57,40 @@ Array without(const Array& x, const Axes& axes, bool keepdims, Stream stream) {
   return keepdims || axes.empty() ? x : squeeze(x, axes, stream);
 }
 
+/// An array with some axes at its end, as one.
+class Rows {
+ public:
+  Rows(const Array& x, const Axes& axes) {
+    for (int i = 0; i < x.ndim(); ++i) {
+      if (std::find(axes.begin(), axes.end(), i) == axes.end()) order_.push_back(i);
+    }
+    Shape flat;
+    for (int axis : order_) flat.push_back(x.shape()[axis]);
+    flat.push_back(reduced_count(x.shape(), axes));
+    order_.append(axes.begin(), axes.end());
+    moved_ = transpose(x, order_);
+    rows_ = reshape(moved_, flat);
+  }
+
+  const Array& array() const { return rows_; }
+  /// What was made of the rows, as the axes were.
+  Array restored(const Array& rows) const {
+    Axes inverse(order_.size());
+    for (int i = 0; i < order_.ssize(); ++i) inverse[order_[i]] = i;
+    return transpose(reshape(rows, moved_.shape()), inverse);
+  }
+
+ private:
+  Axes order_;
+  Array moved_;
+  Array rows_;
+};
+
 /// The product of all others: exact where an element is zero.
 Array prod_of_others(const Array& x, const Axes& axes) {
-  Axes order;
-  for (int i = 0; i < x.ndim(); ++i) {
-    if (std::find(axes.begin(), axes.end(), i) == axes.end()) order.push_back(i);
-  }
-  int kept = order.ssize();
-  order.append(axes.begin(), axes.end());
-  Array moved = transpose(x, order);
-  Shape flat(moved.shape().begin(), moved.shape().begin() + kept);
-  flat.push_back(-1);
-  Array rows = reshape(moved, flat);
-  Array others = cumprod(rows, kept, false, false) * cumprod(rows, kept, true, false);
-  Axes inverse(order.size());
-  for (int i = 0; i < order.ssize(); ++i) inverse[order[i]] = i;
-  return transpose(reshape(others, moved.shape()), inverse);
+  Rows rows(x, axes);
+  Array all = rows.array();
+  return rows.restored(cumprod(all, -1, false, false) * cumprod(all, -1, true, false));
 }
 
 /// The cotangent of an extremum goes in equal parts to the elements that reach it.
@@ -224,20 +242,9 @@ namespace {
 template <class F>
 Array along_last(const Array& x, const Axes& axes, bool reduced, F&& f) {
   if (axes.ssize() == 1 && axes[0] == x.ndim() - 1) return f(x);
-  Axes order;
-  for (int i = 0; i < x.ndim(); ++i) {
-    if (std::find(axes.begin(), axes.end(), i) == axes.end()) order.push_back(i);
-  }
-  int kept = order.ssize();
-  order.append(axes.begin(), axes.end());
-  Array moved = transpose(x, order);
-  Shape flat(moved.shape().begin(), moved.shape().begin() + kept);
-  flat.push_back(reduced_count(x.shape(), axes));
-  Array result = f(reshape(moved, flat));
-  if (reduced) return reshape(result, with_ones(x.shape(), axes));
-  Axes inverse(order.size());
-  for (int i = 0; i < order.ssize(); ++i) inverse[order[i]] = i;
-  return transpose(reshape(result, moved.shape()), inverse);
+  Rows rows(x, axes);
+  Array result = f(rows.array());
+  return reduced ? reshape(result, with_ones(x.shape(), axes)) : rows.restored(result);
 }
 
 }  // namespace

@@ -6,23 +6,12 @@ from functools import partial
 
 import numpy as np
 import pytest
-from support import assert_same, mx, rill_only, to_numpy
+from support import Traced, assert_same, mx, rill_only, to_numpy
 
 pytestmark = rill_only
 
 SHAPES = [(3, 4), (5, 2), (1, 4), (7, 7), (3, 4), (2, 1), (8, 6)]
 SOME = mx.array([0, -1])
-
-
-class Traced:
-    """A function that counts how often it is traced."""
-
-    def __init__(self, fun):
-        self.fun, self.count = fun, 0
-
-    def __call__(self, *args, **kwargs):
-        self.count += 1
-        return self.fun(*args, **kwargs)
 
 
 def normal(shape, seed=0):
