@@ -89,7 +89,7 @@ class Rows {
 /// The product of all others: exact where an element is zero.
 Array prod_of_others(const Array& x, const Axes& axes) {
   Rows rows(x, axes);
-  Array all = rows.array();
+  const Array& all = rows.array();
   return rows.restored(cumprod(all, -1, false, false) * cumprod(all, -1, true, false));
 }
 
