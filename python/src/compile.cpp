@@ -239,15 +239,15 @@ std::shared_ptr<Entry> CompiledFunction::repeat(const Signature& signature, cons
 nb::object CompiledFunction::trace(const Signature& signature, const nb::args& args,
                                    const nb::kwargs& kwargs) {
   auto entry = std::make_shared<Entry>();
+  if (shapeless_) {  // before the function changes its state
+    Signature sizeless(false);
+    add_call(sizeless, args, kwargs);
+    entry->sizeless = StoredSignature(sizeless);
+  }
   const Arrays& inputs = signature.arrays();
   Captured graph = capture(inputs, args, kwargs, *entry);
   if (Compiled::must_be_applied_inline(graph)) {
     return finish(*entry, Compiled::apply_inline(graph, inputs));
-  }
-  if (entry->recipe) {
-    Signature sizeless(false);
-    add_call(sizeless, args, kwargs);
-    entry->sizeless = StoredSignature(sizeless);
   }
   add(entry, signature, std::move(graph));
   return finish(*entry, (*entry->compiled)(inputs));

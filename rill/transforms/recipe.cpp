@@ -33,6 +33,7 @@ std::function<Arrays(const Arrays&)> applied_again(const Node& node) {
 class Recipe::Writer {
  public:
   explicit Writer(const Arrays& placeholders) {
+    recipe_.placeholders_ = Kind::of(placeholders);
     for (const Array& placeholder : placeholders) number(placeholder);
   }
 
@@ -104,11 +105,8 @@ class Recipe::Writer {
 
   void add(Stream stream, std::function<Arrays(const Arrays&)> repeat, std::vector<Number> inputs,
            const Arrays& outputs) {
-    Step step{stream, std::move(repeat), std::move(inputs), {}, {}};
-    for (const Array& output : outputs) {
-      step.outputs.push_back(number(output));
-      step.kinds.emplace_back(output);
-    }
+    Step step{stream, std::move(repeat), std::move(inputs), {}, Kind::of(outputs)};
+    for (const Array& output : outputs) step.outputs.push_back(number(output));
     recipe_.steps_.push_back(std::move(step));
   }
 
@@ -133,11 +131,8 @@ bool Recipe::take(const Step& step, Arrays& values) const {
   for (Number number : step.inputs) inputs.push_back(values[number]);
   StreamScope scope(step.stream);
   Arrays results = step.repeat(inputs);
-  if (results.size() != step.outputs.size()) return false;
-  for (size_t i = 0; i < results.size(); ++i) {
-    if (Kind(results[i]) != step.kinds[i]) return false;
-    values[step.outputs[i]] = std::move(results[i]);
-  }
+  if (Kind::of(results) != step.kinds) return false;
+  for (size_t i = 0; i < results.size(); ++i) values[step.outputs[i]] = std::move(results[i]);
   return true;
 }
 
@@ -150,6 +145,7 @@ bool Recipe::looks_the_same(const Arrays& values) const {
 }
 
 std::optional<Captured> Recipe::repeated(const Arrays& inputs) const {
+  if (Kind::of(inputs) != placeholders_) return std::nullopt;
   Arrays placeholders;
   for (const Array& input : inputs) {
     placeholders.push_back(make_placeholder(to_stream(), input.dtype(), input.shape()));

@@ -19,8 +19,9 @@ class Recipe {
   static std::shared_ptr<const Recipe> of(const SizeWatch& watch, const Arrays& placeholders,
                                           const Arrays& outputs);
 
-  /// The graph that the function would make with arrays like `inputs`, whose ranks and dtypes are
-  /// those of the placeholders; nothing if it might do something else with them, or refuse them.
+  /// The graph that the function would make with arrays like `inputs`; nothing if it might do
+  /// something else with them, or refuse them, and if they differ from the placeholders in their
+  /// number, a rank or a dtype.
   /// To be called where the default stream means what it meant when the function was traced.
   std::optional<Captured> repeated(const Arrays& inputs) const;
 
@@ -31,6 +32,7 @@ class Recipe {
     int ndim;
     explicit Kind(const Array& array) : dtype(array.dtype()), ndim(array.ndim()) {}
     bool operator==(const Kind&) const = default;
+    static std::vector<Kind> of(const Arrays& arrays) { return {arrays.begin(), arrays.end()}; }
   };
   struct Step {
     Stream stream;  // the default stream
@@ -53,6 +55,7 @@ class Recipe {
   bool take(const Step& step, Arrays& values) const;
   bool looks_the_same(const Arrays& values) const;
 
+  std::vector<Kind> placeholders_;
   Number count_ = 0;
   std::vector<Constant> constants_;
   std::vector<Step> steps_;

@@ -280,6 +280,22 @@ def test_state_is_read_and_written():
     assert f.count == 1
 
 
+def test_state_that_grows():
+    def run(wrap):
+        state = {}
+
+        def update(x):
+            state["first"] = state.get("second", 0 * x.sum(0)) + x.sum(0)
+            state["second"] = x.mean(0)
+            return x * 2 - state["first"]
+
+        step = wrap(update, state)
+        return [step(normal((n, 3), n)) for n in (4, 2, 7, 1, 4)] + list(state.values())
+
+    compiled = run(lambda f, state: mx.compile(f, inputs=state, outputs=state, shapeless=True))
+    assert_equal(compiled, run(lambda f, state: f))
+
+
 def test_state_that_is_only_written():
     state = {}
 
