@@ -302,6 +302,14 @@ def consume(mx, np, value):
             consume(mx, np, item)
 
 
+def reset_switches(mx):
+    """Undoes what a call may switch on or off for the whole process: the next one runs as it does
+    when it is pasted."""
+    mx.debug_nans(False)
+    mx.debug(serial=False)
+    mx.enable_compile()
+
+
 def outcome(text, names):
     """What is wrong with how a call ended, or None."""
     mx, np = names["mx"], names["np"]
@@ -315,6 +323,8 @@ def outcome(text, names):
         return None if ours and not LEAKED.search(str(error)) else f"RuntimeError: {error}"
     except BaseException as error:
         return f"{type(error).__name__}: {error}"
+    finally:
+        reset_switches(mx)
     return None
 
 

@@ -190,7 +190,7 @@ nb::class_<Array> bind_array(nb::module_& m) {
   array.def_prop_ro(
       "mT",
       [](const Array& a) {
-        require(a.ndim() >= 2, "[mT] expected at least 2 dimensions, got shape {}", a.shape());
+        require(a.ndim() >= 2, "[mT] expected at least 2 dimensions, got {}", a.ndim());
         return wrap(swapaxes(a, -1, -2));
       },
       "The last two axes exchanged.");

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "rill/transforms/recipe.h"
 #include "signature.h"
 #include "state_trees.h"
 
@@ -18,6 +19,10 @@ struct Entry {
   TreeTemplate result;   // its arrays are the first outputs
   TreeTemplate outputs;  // of the state that is written; the others
   uint64_t last_call = 0;
+
+  // Of a shapeless function, in the traces that were made by calling it.
+  StoredSignature sizeless;
+  std::shared_ptr<const Recipe> recipe;  // null: it must be called for other sizes
 };
 
 /// Takes the lock without holding the GIL while it waits: who holds the lock may need the GIL.
@@ -36,19 +41,23 @@ class GilFriendlyLock {
 /// A Python function that is traced once for each signature.
 class CompiledFunction {
  public:
-  CompiledFunction(nb::object fun, nb::object inputs, nb::object outputs)
-      : fun_(std::move(fun)), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {}
+  CompiledFunction(nb::object fun, nb::object inputs, nb::object outputs, bool shapeless)
+      : fun_(std::move(fun)),
+        inputs_(std::move(inputs)),
+        outputs_(std::move(outputs)),
+        shapeless_(shapeless) {}
 
   nb::object operator()(const nb::args& args, const nb::kwargs& kwargs) {
-    if (!compile_enabled()) return fun()(*args, **kwargs);
+    // Within the trace of a shapeless function, what it does is part of that.
+    if (!compile_enabled() || sizes_are_watched()) return fun()(*args, **kwargs);
     static_cast<void>(fun());  // a finalizer may call it after clear()
     Signature signature;
-    signature.add_arguments(args, kwargs);
-    if (!inputs_.is_none()) signature.add_state(inputs_);
+    add_call(signature, args, kwargs);
     std::shared_ptr<Entry> entry = find(signature);
     if (!entry) {
       GilFriendlyLock lock(tracing_);
       entry = find(signature);  // another thread may have been here
+      if (!entry && shapeless_) entry = repeat(signature, args, kwargs);
       if (!entry) return trace(signature, args, kwargs);
     }
     return finish(*entry, (*entry->compiled)(signature.arrays()));
@@ -64,9 +73,19 @@ class CompiledFunction {
  private:
   /// Enough for any honest use; a number that changes with every call must not fill the memory.
   static constexpr size_t most_entries = 256;
+  /// A function that looks at sizes has a recipe for each of them: trying all would be slow.
+  static constexpr int most_recipes_tried = 8;
 
+  void add_call(Signature& signature, const nb::args& args, const nb::kwargs& kwargs) const {
+    signature.add_arguments(args, kwargs);
+    if (!inputs_.is_none()) signature.add_state(inputs_);
+  }
   std::shared_ptr<Entry> find(const Signature& signature);
-  void add(std::shared_ptr<Entry> entry);
+  std::shared_ptr<Entry> repeat(const Signature& signature, const nb::args& args,
+                                const nb::kwargs& kwargs);
+  /// Plans the graph and keeps the entry.
+  std::shared_ptr<Entry> add(std::shared_ptr<Entry> entry, const Signature& signature,
+                             Captured graph);
   nb::object trace(const Signature& signature, const nb::args& args, const nb::kwargs& kwargs);
   Captured capture(const Arrays& inputs, const nb::args& args, const nb::kwargs& kwargs,
                    Entry& entry) const;
@@ -79,6 +98,7 @@ class CompiledFunction {
   nb::object fun_;
   nb::object inputs_;
   nb::object outputs_;
+  bool shapeless_;
   std::recursive_mutex tracing_;
   std::vector<std::shared_ptr<Entry>> entries_;  // guarded by the GIL
   uint64_t calls_ = 0;
@@ -95,16 +115,23 @@ std::shared_ptr<Entry> CompiledFunction::find(const Signature& signature) {
   return nullptr;
 }
 
-void CompiledFunction::add(std::shared_ptr<Entry> entry) {
+std::shared_ptr<Entry> CompiledFunction::add(std::shared_ptr<Entry> entry,
+                                             const Signature& signature, Captured graph) {
+  {
+    WithoutGil released;
+    entry->compiled = Compiled::of(std::move(graph));
+  }
+  entry->signature = StoredSignature(signature);
   entry->last_call = ++calls_;
   if (entries_.size() < most_entries) {
-    entries_.push_back(std::move(entry));
-    return;
+    entries_.push_back(entry);
+    return entry;
   }
   auto oldest =
       std::min_element(entries_.begin(), entries_.end(),
                        [](const auto& a, const auto& b) { return a->last_call < b->last_call; });
-  std::swap(*oldest, entry);
+  std::shared_ptr<Entry> dropped = std::exchange(*oldest, entry);  // freed last: it may run code
+  return entry;
 }
 
 /// Calls the function with placeholders in the place of all arrays. `state` notes what stood in
@@ -163,6 +190,8 @@ Captured CompiledFunction::capture(const Arrays& inputs, const nb::args& args,
   auto as_it_is = [](nb::handle leaf) { return nb::borrow(leaf); };
   if (!outputs_.is_none()) outputs.visit(outputs_, as_it_is);
   try {
+    std::optional<SizeWatch> watch;
+    if (shapeless_) watch.emplace();
     nb::object result = call_traced(placeholders, args, kwargs, state);
     entry.result = TreeTemplate(result);
     Arrays values = arrays_of(result);
@@ -171,6 +200,8 @@ Captured CompiledFunction::capture(const Arrays& inputs, const nb::args& args,
       Arrays written = arrays_of(outputs_);
       values.insert(values.end(), written.begin(), written.end());
     }
+    if (watch) entry.recipe = Recipe::of(*watch, placeholders, values);
+    watch.reset();
     require_written(state, inputs, placeholders, values);
     restore(false);
     return {std::move(placeholders), std::move(values)};
@@ -180,20 +211,45 @@ Captured CompiledFunction::capture(const Arrays& inputs, const nb::args& args,
   }
 }
 
+/// A trace for these sizes from one that was made by calling the function, if that holds for them.
+std::shared_ptr<Entry> CompiledFunction::repeat(const Signature& signature, const nb::args& args,
+                                                const nb::kwargs& kwargs) {
+  Signature sizeless(false);
+  add_call(sizeless, args, kwargs);
+  std::vector<std::shared_ptr<Entry>> all = entries_;  // comparing may run Python code
+  int tried = 0;
+  for (auto known = all.rbegin(); known != all.rend() && tried < most_recipes_tried; ++known) {
+    if (!(*known)->recipe || !(*known)->sizeless.has_hash(sizeless)) continue;
+    if (!(*known)->sizeless.equals(sizeless)) continue;
+    ++tried;
+    std::optional<Captured> graph = [&] {
+      CallerStreamScope scope;
+      return (*known)->recipe->repeated(signature.arrays());
+    }();
+    if (!graph || Compiled::must_be_applied_inline(*graph)) continue;
+    (*known)->last_call = ++calls_;
+    auto entry = std::make_shared<Entry>();
+    entry->result = (*known)->result;
+    entry->outputs = (*known)->outputs;
+    return add(std::move(entry), signature, std::move(*graph));
+  }
+  return nullptr;
+}
+
 nb::object CompiledFunction::trace(const Signature& signature, const nb::args& args,
                                    const nb::kwargs& kwargs) {
   auto entry = std::make_shared<Entry>();
+  if (shapeless_) {  // before the function changes its state
+    Signature sizeless(false);
+    add_call(sizeless, args, kwargs);
+    entry->sizeless = StoredSignature(sizeless);
+  }
   const Arrays& inputs = signature.arrays();
   Captured graph = capture(inputs, args, kwargs, *entry);
   if (Compiled::must_be_applied_inline(graph)) {
     return finish(*entry, Compiled::apply_inline(graph, inputs));
   }
-  {
-    WithoutGil released;
-    entry->compiled = Compiled::of(std::move(graph));
-  }
-  entry->signature = StoredSignature(signature);
-  add(entry);
+  add(entry, signature, std::move(graph));
   return finish(*entry, (*entry->compiled)(inputs));
 }
 
@@ -266,8 +322,9 @@ constexpr const char* compile_doc =
     "and `outputs` are lists or dicts (nested, also mx.random.state) of arrays that `fun` reads "
     "and replaces besides. Arrays that it reads otherwise are constants of the trace. Within "
     "`fun`, evaluating, printing or converting an array raises ValueError.\n\n"
-    "`shapeless` is accepted for compatibility: a new shape is a new trace, so that the result is "
-    "right for every function.\n\n"
+    "With `shapeless` the function is called once for all shapes of the same ranks, unless its own "
+    "code looks at sizes (x.shape, x.size, len(x), ...): then it is called again where these are "
+    "others, so that the result is right for every function.\n\n"
     ">>> step = mx.compile(lambda x, y: mx.exp(-x) * y)\n>>> step(mx.array(1.0), mx.array(2.0))\n\n"
     ">>> state = [mx.array(0.0)]\n>>> @functools.partial(mx.compile, inputs=state, outputs=state)\n"
     "... def count(x):\n...     state[0] = state[0] + x\n...     return state[0]";
@@ -278,8 +335,8 @@ void bind_compile(nb::module_& m) {
   bind_compiled_function(m);
   m.def(
       "compile",
-      [](nb::callable fun, nb::object inputs, nb::object outputs, bool) {
-        return new CompiledFunction(fun, std::move(inputs), std::move(outputs));
+      [](nb::callable fun, nb::object inputs, nb::object outputs, bool shapeless) {
+        return new CompiledFunction(fun, std::move(inputs), std::move(outputs), shapeless);
       },
       nb::arg("fun"), nb::arg("inputs") = nb::none(), nb::arg("outputs") = nb::none(),
       nb::arg("shapeless") = false,

@@ -75,24 +75,25 @@ double to_double(nb::handle x, const char* what) {
 }
 
 void bind_like(nb::module_& m) {
-  auto like = [](const char* name, Array (*make)(Shape, Dtype, StreamOrDevice)) {
-    return [name, make](ArrayArg a, DtypeArg dtype, StreamArg s, StreamArg device) {
+  auto like = [](const char* name, double value) {
+    return [name, value](ArrayArg a, DtypeArg dtype, StreamArg s, StreamArg device) {
       Array x = to_array(a, name);
-      return wrap(make(x.shape(), dtype_or(dtype, x.dtype()), place_of(s, device)));
+      Dtype type = dtype_or(dtype, x.dtype());
+      return wrap(full_like(x, Array(value, type), type, place_of(s, device)));
     };
   };
-  m.def("zeros_like", like("zeros_like", zeros), nb::arg("a"), nb::arg("dtype") = nb::none(),
+  m.def("zeros_like", like("zeros_like", 0), nb::arg("a"), nb::arg("dtype") = nb::none(),
         nb::kw_only(), stream_arg(), device_arg(), "Zeros of the shape of `a`.");
-  m.def("ones_like", like("ones_like", ones), nb::arg("a"), nb::arg("dtype") = nb::none(),
+  m.def("ones_like", like("ones_like", 1), nb::arg("a"), nb::arg("dtype") = nb::none(),
         nb::kw_only(), stream_arg(), device_arg(), "Ones of the shape of `a`.");
-  m.def("empty_like", like("empty_like", zeros), nb::arg("a"), nb::arg("dtype") = nb::none(),
+  m.def("empty_like", like("empty_like", 0), nb::arg("a"), nb::arg("dtype") = nb::none(),
         nb::kw_only(), stream_arg(), device_arg(), "Unspecified values of the shape of `a`.");
   m.def(
       "full_like",
       [](ArrayArg a, ArrayArg vals, DtypeArg dtype, StreamArg s, StreamArg device) {
         Array x = to_array(a, "full_like");
-        return wrap(full(x.shape(), to_array(vals, "full_like"), dtype_or(dtype, x.dtype()),
-                         place_of(s, device)));
+        return wrap(full_like(x, to_array(vals, "full_like"), dtype_or(dtype, x.dtype()),
+                              place_of(s, device)));
       },
       nb::arg("a"), nb::arg("vals"), nb::arg("dtype") = nb::none(), nb::kw_only(), stream_arg(),
       device_arg(), "An array of the shape of `a` filled with `vals`.");

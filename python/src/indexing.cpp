@@ -3,6 +3,7 @@
 #include <array>
 
 #include "indexing_plan.h"
+#include "rill/ops/recorded.h"
 
 namespace rill::python {
 
@@ -17,8 +18,50 @@ Array flattened(const Array& x, Array& mask) {
   return reshape(x, shape);
 }
 
-Array read(Array x, nb::handle index) {
-  Terms terms = terms_of(index);
+/// Stands where an array was.
+const Array& gap() {
+  static const auto* array = new Array(false);
+  return *array;
+}
+
+/// The arrays of an index, and the index with others in their place.
+Arrays arrays_of(const Terms& terms) {
+  Arrays arrays;
+  for (const Term& term : terms) {
+    if (term.array) arrays.push_back(term.array);
+  }
+  return arrays;
+}
+Terms without_arrays(Terms terms) {
+  for (Term& term : terms) {
+    if (term.array) term.array = gap();
+  }
+  return terms;
+}
+Terms with_arrays(Terms terms, const Arrays& arrays) {
+  size_t next = 0;
+  for (Term& term : terms) {
+    if (term.array) term.array = arrays[next++];
+  }
+  return terms;
+}
+
+Array read(const Array& x, Terms& terms);
+
+/// The same as a call that is repeated for other sizes.
+[[gnu::noinline, gnu::cold]] Array recorded_read(const Array& x, const Terms& terms) {
+  auto again = [](const Array& operand, const Terms& kept, const Arrays& arrays) {
+    Terms own = with_arrays(kept, arrays);
+    return read(operand, own);
+  };
+  return recorded(again, x, without_arrays(terms), arrays_of(terms));
+}
+
+/// x[index]. Changes `terms`.
+Array read(const Array& whole, Terms& terms) {
+  if (sizes_are_watched()) [[unlikely]]
+    return recorded_read(whole, terms);
+  Array x = whole;
   bool by_mask = terms.size() == 1 && terms[0].kind == TermKind::mask;
   if (by_mask && terms[0].array.ndim() > 1) x = flattened(x, terms[0].array);
   IndexPlan plan = plan_of(x.shape(), terms);
@@ -74,7 +117,7 @@ constexpr std::array<Update, 6> updates{{
      same},
 }};
 
-/// The value in the dtype of `x`, without leading axes of size 1.
+/// The value that is to be written to a part of `x`.
 Array value_for(const Array& x, nb::handle value, const Update& update) {
   PyObject* object = value.ptr();
   if (object == Py_None) {
@@ -84,11 +127,15 @@ Array value_for(const Array& x, nb::handle value, const Update& update) {
                  PyUnicode_Check(object) || PyBytes_Check(object);
   require(!refused, "[{}] expected a scalar or an array, got {}", update.name,
           Py_TYPE(object)->tp_name);
-  Array array = is_array(value) ? unwrap(value) : to_array_beside(value, x, update.name);
-  const Shape& shape = array.shape();
+  return is_array(value) ? unwrap(value) : to_array_beside(value, x, update.name);
+}
+
+/// A value in the dtype of `x`, without leading axes of size 1.
+Array fitted(const Array& value, const Array& x) {
+  const Shape& shape = value.shape();
   const int64_t* first = std::find_if(shape.begin(), shape.end(), [](auto n) { return n != 1; });
-  if (first != shape.begin()) array = reshape(array, Shape(first, shape.end()));
-  return astype(array, x.dtype());
+  bool whole = first == shape.begin();
+  return astype(whole ? value : reshape(value, Shape(first, shape.end())), x.dtype());
 }
 
 void require_broadcasts(const Update& update, const Shape& value, const Shape& target) {
@@ -169,10 +216,22 @@ Array updated_where(const Array& x, const Array& mask, const Array& value, const
   return where(reshape(mask, condition), chosen, x);
 }
 
+Array updated(const Array& x, const Terms& terms, const Array& given, const Update& update);
+
+[[gnu::noinline, gnu::cold]] Array recorded_update(const Array& x, const Terms& terms,
+                                                   const Array& given, const Update& update) {
+  auto again = [&update](const Array& operand, const Terms& kept, const Arrays& arrays,
+                         const Array& value) {
+    return updated(operand, with_arrays(kept, arrays), value, update);
+  };
+  return recorded(again, x, without_arrays(terms), arrays_of(terms), given);
+}
+
 /// (A copy of) x with x[index] combined with the value.
-Array updated(const Array& x, nb::handle index, nb::handle given, const Update& update) {
-  Terms terms = terms_of(index);
-  Array value = value_for(x, given, update);
+Array updated(const Array& x, const Terms& terms, const Array& given, const Update& update) {
+  if (sizes_are_watched()) [[unlikely]]
+    return recorded_update(x, terms, given, update);
+  Array value = fitted(given, x);
   if (terms.size() == 1 && terms[0].kind == TermKind::mask) {
     const Array& mask = terms[0].array;
     require_mask_fits(mask.shape(), x.shape(), 0);
@@ -214,7 +273,9 @@ void bind_array_at(nb::module_& m, nb::class_<Array>& array) {
         [&update](const ArrayAt& self, const ArrayArg& value) {
           require(self.index.is_valid(), "[{0}] array.at needs an index: x.at[0].{0}(4)",
                   update.name);
-          return wrap(updated(self.array, self.index, value, update));
+          Terms terms = terms_of(self.index);
+          Array given = value_for(self.array, value, update);
+          return wrap(updated(self.array, terms, given, update));
         },
         nb::arg("value").none(),
         nb::sig(fmt::format("def {}(self, value: scalar | array) -> array", update.name).c_str()));
@@ -231,13 +292,19 @@ void bind_array_at(nb::module_& m, nb::class_<Array>& array) {
 
 void bind_indexing(nb::module_& m, nb::class_<Array>& array) {
   array.def(
-      "__getitem__", [](const Array& self, nb::handle arg) { return wrap(read(self, arg)); },
+      "__getitem__",
+      [](const Array& self, nb::handle arg) {
+        Terms terms = terms_of(arg);
+        return wrap(read(self, terms));
+      },
       nb::arg("arg").none(), nb::sig("def __getitem__(self, arg: object | None) -> array"));
   array.def(
       "__setitem__",
       // Assigning gives up the old array: when nobody else has it, its memory is written to.
       [](Array& self, nb::handle index, const ArrayArg& value) {
-        self = updated(self, index, value, assignment);
+        Terms terms = terms_of(index);
+        Array given = value_for(self, value, assignment);
+        self = updated(self, terms, given, assignment);
       },
       nb::arg("index").none(), nb::arg("value").none(),
       nb::sig("def __setitem__(self, index: object | None, value: scalar | array) -> None"));

@@ -17,10 +17,10 @@ namespace {
 
 /// An index array or a mask, by its dtype.
 Term array_term(Array array) {
-  if (array.dtype() == Dtype::bool_) return {TermKind::mask, 0, {}, std::move(array)};
+  if (array.dtype() == Dtype::bool_) return {.kind = TermKind::mask, .array = std::move(array)};
   require(is_integer(array.dtype()), "[index] index arrays hold integers or bools, got {}",
           name_of(array.dtype()));
-  return {TermKind::indices, 0, {}, std::move(array)};
+  return {.kind = TermKind::indices, .array = std::move(array)};
 }
 
 Term sequence_term(nb::handle part) {
@@ -29,13 +29,26 @@ Term sequence_term(nb::handle part) {
   return array_term(std::move(array));
 }
 
+/// The bounds as Python reads them, before they are fitted to a size.
+Term slice_term(nb::handle part) {
+  Py_ssize_t start = 0;
+  Py_ssize_t stop = 0;
+  Py_ssize_t step = 0;
+  if (PySlice_Unpack(part.ptr(), &start, &stop, &step) < 0) {
+    if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw nb::python_error();
+    PyErr_Clear();
+    throw std::invalid_argument("[index] the bounds of a slice are integers or None");
+  }
+  return {TermKind::slice, start, stop, step};
+}
+
 /// What has neither a type of Python's that indexes nor ours: NumPy's arrays and scalars, and what
 /// converts to an array.
 Term foreign_term(nb::handle part) {
   if (PyIndex_Check(part.ptr()) && !PySequence_Check(part.ptr())) {
     Py_ssize_t position = PyNumber_AsSsize_t(part.ptr(), PyExc_IndexError);
     if (position == -1 && PyErr_Occurred()) throw nb::python_error();
-    return {TermKind::integer, position, {}, {}};
+    return {TermKind::integer, position};
   }
   for (const char* protocol : {"__array__", "__rill_array__", "__dlpack__"}) {
     if (nb::hasattr(part, protocol)) return array_term(to_array(part, "index"));
@@ -49,11 +62,11 @@ Term term_of(nb::handle part) {
   if (PyLong_Check(object)) {
     Py_ssize_t position = PyNumber_AsSsize_t(object, PyExc_IndexError);
     if (position == -1 && PyErr_Occurred()) throw nb::python_error();
-    return {TermKind::integer, position, {}, {}};
+    return {TermKind::integer, position};
   }
-  if (PySlice_Check(object)) return {TermKind::slice, 0, part, {}};
-  if (object == Py_None) return {TermKind::new_axis, 0, {}, {}};
-  if (object == Py_Ellipsis) return {TermKind::ellipsis, 0, {}, {}};
+  if (PySlice_Check(object)) return slice_term(part);
+  if (object == Py_None) return {TermKind::new_axis};
+  if (object == Py_Ellipsis) return {TermKind::ellipsis};
   if (is_array(part)) return array_term(unwrap(part));
   if (PyList_Check(object) || PyTuple_Check(object)) return sequence_term(part);
   return foreign_term(part);
@@ -83,7 +96,7 @@ class Planner {
   void add(const Term& term) {
     switch (term.kind) {
       case TermKind::integer: return add_integer(term.position);
-      case TermKind::slice: return add_slice(term.slice);
+      case TermKind::slice: return add_slice(term);
       case TermKind::new_axis: return keep(1, -1);
       case TermKind::indices: return add_indices(term.array);
       case TermKind::mask: return add_mask(term.array);
@@ -131,7 +144,7 @@ class Planner {
     mark_advanced();
     push(position < 0 ? position + size : position, 1, 1);
   }
-  void add_slice(nb::handle slice);
+  void add_slice(const Term& term);
   void add_indices(const Array& indices) {
     mark_advanced();
     widen_lead(indices.shape());
@@ -159,15 +172,10 @@ class Planner {
   bool parted_ = false;  // by an ellipsis, after the first mark
 };
 
-void Planner::add_slice(nb::handle slice) {
-  Py_ssize_t start = 0;
-  Py_ssize_t stop = 0;
-  Py_ssize_t step = 0;
-  if (PySlice_Unpack(slice.ptr(), &start, &stop, &step) < 0) {
-    if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw nb::python_error();
-    PyErr_Clear();
-    throw std::invalid_argument("[index] the bounds of a slice are integers or None");
-  }
+void Planner::add_slice(const Term& term) {
+  Py_ssize_t start = term.position;
+  Py_ssize_t stop = term.stop;
+  int64_t step = term.step;
   Py_ssize_t size = PySlice_AdjustIndices(operand_[axis()], &start, &stop, step);
   keep(size, axis());
   if (size == 0) start = 0;

@@ -10,13 +10,14 @@ enum class TermKind : uint8_t { integer, slice, ellipsis, new_axis, indices, mas
 /// One part of an index.
 struct Term {
   TermKind kind;
-  int64_t position = 0;  // integer: as given, so that it may be negative
-  nb::handle slice;      // slice: borrowed from the index
-  Array array;           // indices, mask
+  int64_t position = 0;  // integer: as given, so that it may be negative; slice: the start
+  int64_t stop = 0;      // slice
+  int64_t step = 1;      // slice
+  Array array = {};      // indices, mask
 };
 
 /// The parts of an index; one that is no tuple is one part. Anything that cannot be a part is a
-/// ValueError. Borrows from `index`.
+/// ValueError.
 using Terms = SmallVector<Term, 4>;
 Terms terms_of(nb::handle index);
 

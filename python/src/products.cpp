@@ -165,9 +165,7 @@ void bind_composed(nb::module_& m, Operations& ops) {
       "array_equal",
       [](ArrayArg a, ArrayArg b, bool equal_nan, StreamArg s) {
         auto [x, y] = to_arrays(a, b, "array_equal");
-        if (x.shape() != y.shape()) return wrap(Array(false));
-        return wrap(
-            all(elementwise(equal_nan ? Row::nan_equal : Row::equal, x, y, s), {}, false, s));
+        return wrap(array_equal(x, y, equal_nan, s));
       },
       nb::arg("a"), nb::arg("b"), nb::arg("equal_nan") = false, stream_arg(),
       "Whether shapes and all elements are equal.");

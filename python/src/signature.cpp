@@ -37,7 +37,9 @@ bool is_constant_object(nb::handle leaf) {
 
 }  // namespace
 
-Signature::Signature() { add_word(static_cast<uint64_t>(default_device().type)); }
+Signature::Signature(bool with_sizes) : with_sizes_(with_sizes) {
+  add_word(static_cast<uint64_t>(default_device().type));
+}
 
 void Signature::add_word(uint64_t word) {
   words_.push_back(word);
@@ -55,7 +57,9 @@ void Signature::add_object(nb::handle object) {
 void Signature::add_array(const Array& array) {
   add_word(word(Tag::array,
                 static_cast<uint64_t>(array.dtype()) << 32 | static_cast<uint64_t>(array.ndim())));
-  for (int64_t size : array.shape()) add_word(static_cast<uint64_t>(size));
+  if (with_sizes_) {
+    for (int64_t size : array.shape()) add_word(static_cast<uint64_t>(size));
+  }
   arrays_.push_back(array);
 }
 

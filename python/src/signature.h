@@ -8,7 +8,8 @@ namespace rill::python {
 /// Made for each call.
 class Signature {
  public:
-  Signature();
+  /// `with_sizes`: of arrays; without them, their ranks are what counts.
+  explicit Signature(bool with_sizes = true);
   /// Throws std::invalid_argument for a leaf that is neither an array nor a constant.
   void add_arguments(const nb::args& args, const nb::kwargs& kwargs);
   /// Structure and arrays; other leaves are passed over.
@@ -27,6 +28,7 @@ class Signature {
   void add_object(nb::handle object);
   void add_word(uint64_t word);
 
+  bool with_sizes_;
   uint64_t hash_ = 0;
   SmallVector<uint64_t, 32> words_;
   SmallVector<nb::object, 16> objects_;  // dict keys, and constants that are no numbers

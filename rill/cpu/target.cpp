@@ -16,7 +16,8 @@ constexpr int64_t avx512 = HWY_AVX3 | HWY_AVX3_DL;
 }  // namespace
 
 std::string_view cpu_target() {
-  const int64_t usable = hwy::SupportedTargets() & HWY_TARGETS;
+  // Highway asks the processor each time, for which a virtual machine takes microseconds.
+  static const int64_t usable = hwy::SupportedTargets() & HWY_TARGETS;
   if (usable & avx512) return "avx512";
   if (usable & HWY_AVX2) return "avx2";
   if (usable & HWY_NEON) return "neon";

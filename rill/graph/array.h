@@ -11,12 +11,19 @@
 #include "rill/base/ref.h"
 #include "rill/base/shape.h"
 #include "rill/graph/attrs.h"
+#include "rill/graph/tracing.h"
 #include "rill/memory/buffer.h"
 
 namespace rill {
 
 class Node;
+class Array;
 struct OpInfo;
+
+namespace detail {
+/// For arrays that depend on placeholders (graph/size_watch.h).
+void note_sizes_read(const Array& array);
+}  // namespace detail
 
 /// What one output of a node is and, once computed, where its elements lie.
 struct Output {
@@ -77,11 +84,13 @@ class Array {
   const Output& output() const;
 
   Dtype dtype() const { return output().dtype; }
-  const Shape& shape() const { return output().shape; }
-  int64_t shape(int axis) const;
   int ndim() const { return output().shape.ssize(); }
-  int64_t size() const { return output().size; }
-  size_t bytes() const { return output().bytes(); }
+
+  // Who watches sizes (graph/size_watch.h) hears of these.
+  const Shape& shape() const { return sized().shape; }
+  int64_t shape(int axis) const;
+  int64_t size() const { return sized().size; }
+  size_t bytes() const { return sized().bytes(); }
 
   /// Elements of a computed array; only after eval().
   template <class T>
@@ -94,6 +103,7 @@ class Array {
 
  private:
   Array(Node* node, uint32_t index) : node_(node), index_(index) {}
+  const Output& sized() const;
 
   Node* node_ = nullptr;
   uint32_t index_ = 0;
@@ -162,6 +172,11 @@ inline Array::~Array() {
   if (node_ != nullptr) Node::release(node_);
 }
 inline const Output& Array::output() const { return node_->output(index_); }
+inline const Output& Array::sized() const {
+  if (node_->trace == placeholder_trace) [[unlikely]]
+    detail::note_sizes_read(*this);
+  return output();
+}
 
 /// The number of live nodes, for leak tests.
 int64_t live_nodes();

@@ -20,7 +20,7 @@ Array resolved(Array array) {
     if (node.inputs.empty()) return array;
     if (is_custom(node)) {
       array = Array(node.inputs[node.inputs.size() - node.output_count() + array.index()]);
-    } else if (node.op.name == "tracer" || node.op.name == "depends") {
+    } else if (node.op.name == "tracer" || node.op.name == "depends" || node.op.name == "sized") {
       array = Array(node.inputs[0]);
     } else {
       return array;

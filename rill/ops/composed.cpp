@@ -10,6 +10,7 @@
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/shape.h"
 #include "rill/ops/sort.h"
 
@@ -56,7 +57,14 @@ void require_kth(const char* operation, int64_t kth, int64_t size) {
 
 }  // namespace
 
+Array array_equal(const Array& a, const Array& b, bool equal_nan, StreamOrDevice s) {
+  RILL_RECORDED(array_equal, a, b, equal_nan, s);
+  if (a.shape() != b.shape()) return Array(false);
+  return all(elementwise(equal_nan ? Row::nan_equal : Row::equal, a, b, s), {}, false, s);
+}
+
 Array median(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDevice s) {
+  RILL_RECORDED(median, x, axes, keepdims, s);
   StreamScope scope(to_stream(s));
   Axes reduced = axes ? normalize_axes("median", *axes, x.ndim()) : all_axes(x);
   int64_t count = reduced_count(x.shape(), reduced);
@@ -84,6 +92,7 @@ Array median(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDevic
 }
 
 Array diff(const Array& x, int n, int axis, StreamOrDevice s) {
+  RILL_RECORDED(diff, x, n, axis, s);
   StreamScope scope(to_stream(s));
   int along = normalize_axis("diff", axis, x.ndim());
   require(n >= 0, "[diff] expected n >= 0, got {}", n);
@@ -98,6 +107,7 @@ Array diff(const Array& x, int n, int axis, StreamOrDevice s) {
 
 Array trace(const Array& x, int offset, int axis1, int axis2, std::optional<Dtype> dtype,
             StreamOrDevice s) {
+  RILL_RECORDED(trace, x, offset, axis1, axis2, dtype, s);
   StreamScope scope(to_stream(s));
   require(x.ndim() >= 2, "[trace] expected at least 2 dimensions, got shape {}", x.shape());
   Array diagonals = diagonal(x, offset, axis1, axis2);
@@ -105,6 +115,7 @@ Array trace(const Array& x, int offset, int axis1, int axis2, std::optional<Dtyp
 }
 
 Array kron(const Array& a, const Array& b, StreamOrDevice s) {
+  RILL_RECORDED(kron, a, b, s);
   StreamScope scope(to_stream(s));
   int ndim = std::max(a.ndim(), b.ndim());
   Shape outer;
@@ -123,6 +134,7 @@ Array kron(const Array& a, const Array& b, StreamOrDevice s) {
 }
 
 Array vecdot(const Array& a, const Array& b, int axis, StreamOrDevice s) {
+  RILL_RECORDED(vecdot, a, b, axis, s);
   StreamScope scope(to_stream(s));
   Array left = moveaxis(a, normalize_axis("vecdot", axis, a.ndim()), -1);
   Array right = moveaxis(b, normalize_axis("vecdot", axis, b.ndim()), -1);
@@ -150,6 +162,7 @@ Array nan_to_num(const Array& x, double nan, std::optional<double> posinf,
 }
 
 Array searchsorted(const Array& sequence, const Array& values, bool right, StreamOrDevice s) {
+  RILL_RECORDED(searchsorted, sequence, values, right, s);
   StreamScope scope(to_stream(s));
   require(sequence.ndim() == 1, "[searchsorted] expected a 1-d sequence, got shape {}",
           sequence.shape());
@@ -175,6 +188,7 @@ Array searchsorted(const Array& sequence, const Array& values, bool right, Strea
 }
 
 Array partition(const Array& x, int64_t kth, std::optional<int> axis, StreamOrDevice s) {
+  RILL_RECORDED(partition, x, kth, axis, s);
   StreamScope scope(to_stream(s));
   auto [source, along] = along_axis("partition", x, axis);
   require_kth("partition", kth, source.shape(along));
@@ -182,6 +196,7 @@ Array partition(const Array& x, int64_t kth, std::optional<int> axis, StreamOrDe
 }
 
 Array argpartition(const Array& x, int64_t kth, std::optional<int> axis, StreamOrDevice s) {
+  RILL_RECORDED(argpartition, x, kth, axis, s);
   StreamScope scope(to_stream(s));
   auto [source, along] = along_axis("argpartition", x, axis);
   require_kth("argpartition", kth, source.shape(along));
@@ -189,6 +204,7 @@ Array argpartition(const Array& x, int64_t kth, std::optional<int> axis, StreamO
 }
 
 Array topk(const Array& x, int64_t k, std::optional<int> axis, StreamOrDevice s) {
+  RILL_RECORDED(topk, x, k, axis, s);
   StreamScope scope(to_stream(s));
   auto [source, along] = along_axis("topk", x, axis);
   int64_t n = source.shape(along);
@@ -224,6 +240,7 @@ Array bartlett(int64_t n, StreamOrDevice s) {
 }
 
 Array convolve(const Array& a, const Array& v, ConvolveMode mode, StreamOrDevice s) {
+  RILL_RECORDED(convolve, a, v, mode, s);
   if (v.size() > a.size()) return convolve(v, a, mode, s);
   StreamScope scope(to_stream(s));
   require(a.ndim() == 1 && v.ndim() == 1, "[convolve] expected 1 dimension, got shapes {} and {}",
@@ -274,6 +291,7 @@ Axes from_front(const char* operation, const Axes& axes, int ndim) {
 
 Array dynamic_slice(const Array& x, const Array& start, const Axes& axes, const Shape& size,
                     StreamOrDevice s) {
+  RILL_RECORDED(dynamic_slice, x, start, axes, size, s);
   StreamScope scope(to_stream(s));
   Arrays starts = starts_of("slice", x, start, axes);
   require(size.ssize() == x.ndim(), "[slice] a size of {} dimensions for shape {}", size.size(),
@@ -287,6 +305,7 @@ Array dynamic_slice(const Array& x, const Array& start, const Axes& axes, const 
 
 Array dynamic_slice_update(const Array& x, const Array& update, const Array& start,
                            const Axes& axes, StreamOrDevice s) {
+  RILL_RECORDED(dynamic_slice_update, x, update, start, axes, s);
   StreamScope scope(to_stream(s));
   Arrays starts = starts_of("slice_update", x, start, axes);
   Axes sliced = from_front("slice_update", axes, x.ndim());
@@ -309,26 +328,40 @@ constexpr Kernel share_first = [](const Launch& launch) {
   launch.out().place_view(launch.in(0), launch.in(0).strides, 0);
 };
 
-const OpInfo depends_op{
-    .name = "depends",
-    .vjp = [](const VjpArgs& args) -> Arrays {
-      Arrays result(args.inputs.size());
-      result[0] = args.cotangents[0];
-      return result;
-    },
-    .jvp = [](const JvpArgs& args) -> Arrays { return {args.tangents[0]}; },
-    .vmap = [](const VmapArgs& args) -> Arrays {
-      Inputs inputs = args.inputs;
-      inputs[0] = batched_input(args, 0);
-      return apply_batched(args, std::move(inputs), {});
-    },
-    .is_view = true,
-    .kernels = {share_first, share_first, share_first},
-};
+Arrays first_vjp(const VjpArgs& args) {
+  Arrays result(args.inputs.size());
+  result[0] = args.cotangents[0];
+  return result;
+}
+Arrays first_jvp(const JvpArgs& args) { return {args.tangents[0]}; }
+Arrays first_vmap(const VmapArgs& args) {
+  Inputs inputs = args.inputs;
+  inputs[0] = batched_input(args, 0);
+  return apply_batched(args, std::move(inputs), {});
+}
+
+/// An operation that gives its first operand.
+constexpr OpInfo first_of(std::string_view name) {
+  return {.name = name,
+          .vjp = first_vjp,
+          .jvp = first_jvp,
+          .vmap = first_vmap,
+          .is_view = true,
+          .kernels = {share_first, share_first, share_first}};
+}
+
+const OpInfo depends_op = first_of("depends");
 
 }  // namespace
 
+const OpInfo sized_op = first_of("sized");
+
+Array sized_by(const Array& x, const Array& source) {
+  return make_array(sized_op, x.node().stream, x.dtype(), x.shape(), {x, source});
+}
+
 Arrays depends(const Arrays& inputs, const Arrays& dependencies) {
+  RILL_RECORDED(depends, inputs, dependencies);
   Arrays results;
   for (const Array& input : inputs) {
     Inputs operands{input};

@@ -7,10 +7,13 @@
 
 #include "rill/graph/context.h"
 #include "rill/graph/op.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/reduce.h"
 
 namespace rill {
 
+/// Whether shapes and all elements are equal; `equal_nan`: nan is equal to nan.
+Array array_equal(const Array& a, const Array& b, bool equal_nan = false, StreamOrDevice s = {});
 /// The middle of the sorted elements, the mean of two for an even number; nan if there is one.
 /// Integers give float32. Throws std::invalid_argument when there are no elements.
 Array median(const Array& x, const MaybeAxes& axes = {}, bool keepdims = false,
@@ -73,5 +76,10 @@ Array dynamic_slice_update(const Array& x, const Array& update, const Array& sta
 
 /// The inputs, which are not computed before the dependencies are.
 Arrays depends(const Arrays& inputs, const Arrays& dependencies);
+
+/// `x` as another array, which depends on `source`: for graphs that are followed by their sizes
+/// (ops/recorded.h). It is dropped where a graph is simplified.
+extern const OpInfo sized_op;
+Array sized_by(const Array& x, const Array& source);
 
 }  // namespace rill

@@ -5,6 +5,7 @@
 
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/shape.h"
 
 namespace rill {
@@ -315,6 +316,7 @@ const OpInfo conv_weight_op{.name = "conv_weight",
 
 Array conv_general(const Array& input, const Array& weight, const ConvGeometry& given,
                    StreamOrDevice s) {
+  RILL_RECORDED(conv_general, input, weight, given, s);
   StreamScope scope(to_stream(s));
   ConvGeometry geometry = checked(input, weight, given);
   Dtype dtype = promote(input.dtype(), weight.dtype());
@@ -349,6 +351,8 @@ Array conv_general(const Array& input, const Array& weight, const ConvGeometry& 
 Array conv_transpose(const Array& input, const Array& weight, const Shape& stride,
                      const Shape& padding, const Shape& dilation, const Shape& output_padding,
                      int64_t groups, StreamOrDevice s) {
+  RILL_RECORDED(conv_transpose, input, weight, stride, padding, dilation, output_padding, groups,
+                s);
   int axes = input.ndim() - 2;
   require(axes >= 1 && axes <= 3 && weight.ndim() == input.ndim(),
           "[conv_transpose] expected an input (N, ..., C) with 1 to 3 spatial axes and a weight "

@@ -5,6 +5,7 @@
 #include "rill/ops/creation_ops.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/shape.h"
 
 namespace rill {
@@ -50,8 +51,16 @@ Array zeros(Shape shape, Dtype dtype, StreamOrDevice s) {
 Array ones(Shape shape, Dtype dtype, StreamOrDevice s) {
   return full(std::move(shape), 1, dtype, s);
 }
-Array zeros_like(const Array& x, StreamOrDevice s) { return zeros(x.shape(), x.dtype(), s); }
-Array ones_like(const Array& x, StreamOrDevice s) { return ones(x.shape(), x.dtype(), s); }
+Array full_like(const Array& x, const Array& value, Dtype dtype, StreamOrDevice s) {
+  RILL_RECORDED(full_like, x, value, dtype, s);
+  return full(x.shape(), value, dtype, s);
+}
+Array zeros_like(const Array& x, StreamOrDevice s) {
+  return full_like(x, Array(0, x.dtype()), x.dtype(), s);
+}
+Array ones_like(const Array& x, StreamOrDevice s) {
+  return full_like(x, Array(1, x.dtype()), x.dtype(), s);
+}
 
 Array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice s) {
   require(step != 0 && !std::isnan(step), "[arange] expected a step that is not zero, got {}",
@@ -105,18 +114,21 @@ Array tri(int64_t n, int64_t m, int64_t k, Dtype dtype, StreamOrDevice s) {
 }
 
 Array tril(const Array& x, int64_t k, StreamOrDevice s) {
+  RILL_RECORDED(tril, x, k, s);
   require(x.ndim() >= 2, "[tril] expected at least 2 dimensions, got shape {}", x.shape());
   Array mask = tri(x.shape(-2), x.shape(-1), k, Dtype::bool_, s);
   return where(mask, x, Array(0.0, x.dtype()), s);
 }
 
 Array triu(const Array& x, int64_t k, StreamOrDevice s) {
+  RILL_RECORDED(triu, x, k, s);
   require(x.ndim() >= 2, "[triu] expected at least 2 dimensions, got shape {}", x.shape());
   Array mask = tri(x.shape(-2), x.shape(-1), k - 1, Dtype::bool_, s);
   return where(mask, Array(0.0, x.dtype()), x, s);
 }
 
 Array diag(const Array& x, int64_t k, StreamOrDevice s) {
+  RILL_RECORDED(diag, x, k, s);
   require(x.ndim() == 1 || x.ndim() == 2, "[diag] expected 1 or 2 dimensions, got shape {}",
           x.shape());
   if (x.ndim() == 2) return diagonal(x, static_cast<int>(k), 0, 1, s);

@@ -11,6 +11,8 @@ Array full(const Shape& shape, const Array& value, Dtype dtype, StreamOrDevice s
 Array full(Shape shape, double value, Dtype dtype = Dtype::float32, StreamOrDevice s = {});
 Array zeros(Shape shape, Dtype dtype = Dtype::float32, StreamOrDevice s = {});
 Array ones(Shape shape, Dtype dtype = Dtype::float32, StreamOrDevice s = {});
+/// Of the shape of `x`.
+Array full_like(const Array& x, const Array& value, Dtype dtype, StreamOrDevice s = {});
 Array zeros_like(const Array& x, StreamOrDevice s = {});
 Array ones_like(const Array& x, StreamOrDevice s = {});
 

@@ -6,6 +6,7 @@
 
 #include "rill/ops/elementwise.h"
 #include "rill/ops/matmul.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
 
@@ -307,6 +308,10 @@ ContractionPath einsum_path(std::string_view subscripts, const std::vector<Shape
 }
 
 Array einsum(std::string_view subscripts, const Arrays& operands, StreamOrDevice s) {
+  if (sizes_are_watched()) [[unlikely]] {
+    return recorded([](const auto&... all) { return einsum(all...); }, std::string(subscripts),
+                    operands, s);
+  }
   StreamScope scope(to_stream(s));
   Equation equation = parse(subscripts, shapes_of(operands));
   std::vector<Term> terms;

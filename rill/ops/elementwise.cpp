@@ -6,6 +6,7 @@
 
 #include "rill/ops/batching.h"
 #include "rill/ops/derivatives.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
 
@@ -259,6 +260,7 @@ Dtype compute_dtype(Row row, Dtype dtype) {
 }
 
 Array elementwise(Row row, const Array& x, StreamOrDevice s) {
+  RILL_RECORDED(elementwise, row, x, s);
   Dtype compute = compute_dtype(row, x.dtype());
   if (is_identity(row, compute)) return astype(x, compute, s);
   Stream stream = to_stream(s);
@@ -270,6 +272,7 @@ Array elementwise(Row row, const Array& x, StreamOrDevice s) {
 }
 
 Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s) {
+  RILL_RECORDED(elementwise, row, a, b, s);
   Stream stream = to_stream(s);
   Dtype compute = compute_dtype(row, promote(a.dtype(), b.dtype()));
   const RowInfo& r = info(row);
@@ -300,6 +303,7 @@ Array floored_quotient(const Array& a, const Array& b, StreamOrDevice s) {
 }
 
 Array where(const Array& condition, const Array& a, const Array& b, StreamOrDevice s) {
+  RILL_RECORDED(where, condition, a, b, s);
   Stream stream = to_stream(s);
   Dtype dtype = promote(a.dtype(), b.dtype());
   Shape shape =
@@ -310,6 +314,7 @@ Array where(const Array& condition, const Array& a, const Array& b, StreamOrDevi
 }
 
 Array astype(const Array& x, Dtype dtype, StreamOrDevice s) {
+  RILL_RECORDED(astype, x, dtype, s);
   if (x.dtype() == dtype) return x;
   return make_array(op_of(Row::cast), to_stream(s), dtype, x.shape(), {x});
 }

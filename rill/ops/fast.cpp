@@ -5,6 +5,7 @@
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
 
@@ -76,11 +77,13 @@ Array features(const Array& x, int64_t start, int64_t step, int64_t size) {
 }  // namespace
 
 Array rms_norm(const Array& x, const std::optional<Array>& weight, double eps, StreamOrDevice s) {
+  RILL_RECORDED(rms_norm, x, weight, eps, s);
   return norm("rms_norm", x, weight, {}, {.eps = eps, .centred = false}, s);
 }
 
 Array layer_norm(const Array& x, const std::optional<Array>& weight,
                  const std::optional<Array>& bias, double eps, StreamOrDevice s) {
+  RILL_RECORDED(layer_norm, x, weight, bias, eps, s);
   return norm("layer_norm", x, weight, bias, {.eps = eps, .centred = true}, s);
 }
 
@@ -99,6 +102,7 @@ Array composed_norm(const Arrays& operands, const Attrs& attributes) {
 
 Array rope(const Array& x, int64_t dims, bool traditional, std::optional<double> base, double scale,
            const Array& offset, const std::optional<Array>& freqs, StreamOrDevice s) {
+  RILL_RECORDED(rope, x, dims, traditional, base, scale, offset, freqs, s);
   Stream stream = to_stream(s);
   require(x.ndim() >= 3, "[rope] expected at least 3 dimensions but got {}", x.ndim());
   require(is_floating(x.dtype()), "[rope] expected a floating type but got {}", name_of(x.dtype()));
@@ -164,6 +168,7 @@ Array composed_rope(const Arrays& operands, const Attrs& attributes) {
 }
 
 Array cross_entropy(const Array& logits, const Array& targets, StreamOrDevice s) {
+  RILL_RECORDED(cross_entropy, logits, targets, s);
   Stream stream = to_stream(s);
   require(logits.ndim() >= 1, "[cross_entropy] logits must have at least 1 dimension");
   require(is_floating(logits.dtype()), "[cross_entropy] expected floating logits, got {}",

@@ -4,6 +4,7 @@
 #include "rill/ops/elementwise.h"
 #include "rill/ops/fast.h"
 #include "rill/ops/matmul.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
 
@@ -58,6 +59,7 @@ Array causal_mask(int64_t queries, int64_t keys) {
 Array scaled_dot_product_attention(const Array& q, const Array& k, const Array& v, double scale,
                                    bool causal, const std::optional<Array>& mask,
                                    const std::optional<Array>& sinks, StreamOrDevice s) {
+  RILL_RECORDED(scaled_dot_product_attention, q, k, v, scale, causal, mask, sinks, s);
   StreamScope scope(to_stream(s));
   Stream stream = to_stream();
   require_shapes(q, k, v);

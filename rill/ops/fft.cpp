@@ -6,6 +6,7 @@
 
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/shape.h"
 
 namespace rill {
@@ -161,6 +162,7 @@ Array from_real(const Array& a, FftAttrs attrs, const Extent& extent, FftKind ki
 Array transform(const char* name, Family family, bool inverse, const Array& a,
                 const std::optional<Shape>& sizes, const std::optional<Axes>& axes, Norm norm,
                 const StreamOrDevice& s) {
+  RILL_RECORDED(transform, name, family, inverse, a, sizes, axes, norm, s);
   Extent extent = extent_of(name, family, a, sizes, axes);
   if (extent.axes.empty()) return a;
   StreamScope scope(to_stream(s));
@@ -193,6 +195,7 @@ Array frequencies(const char* name, int64_t n, double d, bool both, const Stream
 
 Array shifted(const char* name, const Array& a, const std::optional<Axes>& axes, bool back,
               const StreamOrDevice& s) {
+  RILL_RECORDED(shifted, name, a, axes, back, s);
   Axes along;
   Shape shifts;
   for (int i = 0; i < (axes ? axes->ssize() : a.ndim()); ++i) {

@@ -6,6 +6,7 @@
 #include "rill/ops/creation.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
 
@@ -244,6 +245,7 @@ Array scatter(ScatterMode mode, const Array& x, const Array& updates, const Arra
 }
 
 Array take(const Array& x, const Array& indices, std::optional<int> axis, StreamOrDevice s) {
+  RILL_RECORDED(take, x, indices, axis, s);
   Stream stream = to_stream(s);
   require_indices("take", indices);
   if (!axis) return take(reshape(x, {-1}, stream), indices, 0, stream);
@@ -268,6 +270,7 @@ Array take(const Array& x, const Array& indices, std::optional<int> axis, Stream
 
 Array take_along_axis(const Array& x, const Array& indices, std::optional<int> axis,
                       StreamOrDevice s) {
+  RILL_RECORDED(take_along_axis, x, indices, axis, s);
   Stream stream = to_stream(s);
   require_indices("take_along_axis", indices);
   if (!axis) {
@@ -292,6 +295,7 @@ Array take_along_axis(const Array& x, const Array& indices, std::optional<int> a
 
 Array scatter_along_axis(ScatterMode mode, const Array& x, const Array& indices,
                          const Array& updates, std::optional<int> axis, StreamOrDevice s) {
+  RILL_RECORDED(scatter_along_axis, mode, x, indices, updates, axis, s);
   Stream stream = to_stream(s);
   require_indices("put_along_axis", indices);
   if (!axis) {

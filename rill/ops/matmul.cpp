@@ -5,6 +5,7 @@
 #include "rill/ops/batching.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
 
@@ -131,6 +132,7 @@ const OpInfo addmm_op{
     .name = "addmm", .vjp = addmm_vjp, .jvp = addmm_jvp, .vmap = addmm_vmap, .cost = matmul_cost};
 
 Array matmul(const Array& a, const Array& b, StreamOrDevice s) {
+  RILL_RECORDED(matmul, a, b, s);
   Stream stream = to_stream(s);
   // Many rows times one matrix are one product.
   if (a.ndim() > 2 && b.ndim() == 2 && a.shape(-1) == b.shape(0) && a.size() > 0) {
@@ -145,6 +147,7 @@ Array matmul(const Array& a, const Array& b, StreamOrDevice s) {
 
 Array addmm(const Array& c, const Array& a, const Array& b, double alpha, double beta,
             StreamOrDevice s) {
+  RILL_RECORDED(addmm, c, a, b, alpha, beta, s);
   Stream stream = to_stream(s);
   Operands x = prepare("addmm", a, b, stream);
   Dtype dtype = promote(x.a.dtype(), c.dtype());
@@ -161,6 +164,7 @@ Array addmm(const Array& c, const Array& a, const Array& b, double alpha, double
 
 Array tensordot(const Array& a, const Array& b, const Axes& axes_a, const Axes& axes_b,
                 StreamOrDevice s) {
+  RILL_RECORDED(tensordot, a, b, axes_a, axes_b, s);
   StreamScope scope(to_stream(s));
   require(axes_a.size() == axes_b.size(), "[tensordot] {} axes of the first, {} of the second",
           axes_a.size(), axes_b.size());
@@ -198,6 +202,7 @@ Array tensordot(const Array& a, const Array& b, const Axes& axes_a, const Axes& 
 }
 
 Array inner(const Array& a, const Array& b, StreamOrDevice s) {
+  RILL_RECORDED(inner, a, b, s);
   if (a.ndim() == 0 || b.ndim() == 0) return multiply(a, b, s);
   require(a.shape(-1) == b.shape(-1), "[inner] shapes {} and {} differ in their last axis",
           a.shape(), b.shape());
@@ -205,6 +210,7 @@ Array inner(const Array& a, const Array& b, StreamOrDevice s) {
 }
 
 Array outer(const Array& a, const Array& b, StreamOrDevice s) {
+  RILL_RECORDED(outer, a, b, s);
   Stream stream = to_stream(s);
   return multiply(reshape(a, {-1, 1}, stream), reshape(b, {1, -1}, stream), stream);
 }

@@ -4,6 +4,7 @@
 #include "rill/ops/composed.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/linalg.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/shape.h"
 
 namespace rill {
@@ -71,6 +72,7 @@ Array norm_of(const Array& x, const NormOrder& order, const Axes& axes) {
 
 Array norm(const Array& x, const NormOrder& order, const MaybeAxes& axes, bool keepdims,
            StreamOrDevice s) {
+  RILL_RECORDED(norm, x, order, axes, keepdims, s);
   StreamScope scope(to_stream(s));
   Axes over;
   if (axes) {

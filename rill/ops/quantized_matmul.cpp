@@ -5,6 +5,7 @@
 #include "rill/ops/index.h"
 #include "rill/ops/matmul.h"
 #include "rill/ops/quantized_parts.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
 #include "rill/ops/special_matmul.h"
@@ -258,6 +259,7 @@ const OpInfo gather_qmm_op{.name = "gather_qmm",
 
 Array quantized_matmul(const Array& x, const Array& w, const Array& scales, const Array& biases,
                        bool transposed, const Quantization& q, StreamOrDevice s) {
+  RILL_RECORDED(quantized_matmul, x, w, scales, biases, transposed, q, s);
   StreamScope scope(to_stream(s));
   Operands in = prepare("quantized_matmul", x, w, scales, biases, transposed, q);
   const QuantizedProductAttrs attrs{q.group_size, q.bits, q.mode, transposed};

@@ -8,6 +8,7 @@
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/reduce_ops.h"
 #include "rill/ops/scan.h"
 #include "rill/ops/shape.h"
@@ -56,22 +57,40 @@ Array without(const Array& x, const Axes& axes, bool keepdims, Stream stream) {
   return keepdims || axes.empty() ? x : squeeze(x, axes, stream);
 }
 
+/// An array with some axes at its end, as one.
+class Rows {
+ public:
+  Rows(const Array& x, const Axes& axes) {
+    for (int i = 0; i < x.ndim(); ++i) {
+      if (std::find(axes.begin(), axes.end(), i) == axes.end()) order_.push_back(i);
+    }
+    Shape flat;
+    for (int axis : order_) flat.push_back(x.shape()[axis]);
+    flat.push_back(reduced_count(x.shape(), axes));
+    order_.append(axes.begin(), axes.end());
+    moved_ = transpose(x, order_);
+    rows_ = reshape(moved_, flat);
+  }
+
+  const Array& array() const { return rows_; }
+  /// What was made of the rows, as the axes were.
+  Array restored(const Array& rows) const {
+    Axes inverse(order_.size());
+    for (int i = 0; i < order_.ssize(); ++i) inverse[order_[i]] = i;
+    return transpose(reshape(rows, moved_.shape()), inverse);
+  }
+
+ private:
+  Axes order_;
+  Array moved_;
+  Array rows_;
+};
+
 /// The product of all others: exact where an element is zero.
 Array prod_of_others(const Array& x, const Axes& axes) {
-  Axes order;
-  for (int i = 0; i < x.ndim(); ++i) {
-    if (std::find(axes.begin(), axes.end(), i) == axes.end()) order.push_back(i);
-  }
-  int kept = order.ssize();
-  order.append(axes.begin(), axes.end());
-  Array moved = transpose(x, order);
-  Shape flat(moved.shape().begin(), moved.shape().begin() + kept);
-  flat.push_back(-1);
-  Array rows = reshape(moved, flat);
-  Array others = cumprod(rows, kept, false, false) * cumprod(rows, kept, true, false);
-  Axes inverse(order.size());
-  for (int i = 0; i < order.ssize(); ++i) inverse[order[i]] = i;
-  return transpose(reshape(others, moved.shape()), inverse);
+  Rows rows(x, axes);
+  const Array& all = rows.array();
+  return rows.restored(cumprod(all, -1, false, false) * cumprod(all, -1, true, false));
 }
 
 /// The cotangent of an extremum goes in equal parts to the elements that reach it.
@@ -165,6 +184,7 @@ int64_t reduced_count(const Shape& shape, const Axes& axes) {
 
 Array reduce(ReduceKind kind, const Array& x, const MaybeAxes& axes, bool keepdims,
              StreamOrDevice s) {
+  RILL_RECORDED(reduce, kind, x, axes, keepdims, s);
   Stream stream = to_stream(s);
   std::string_view name = names[static_cast<int>(kind)];
   Axes chosen = chosen_axes(name, axes, x.ndim());
@@ -191,6 +211,7 @@ REDUCTION(any)
 #undef REDUCTION
 
 Array mean(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDevice s) {
+  RILL_RECORDED(mean, x, axes, keepdims, s);
   Stream stream = to_stream(s);
   StreamScope scope(stream);
   Axes chosen = chosen_axes("mean", axes, x.ndim());
@@ -200,6 +221,7 @@ Array mean(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDevice 
 }
 
 Array var(const Array& x, const MaybeAxes& axes, bool keepdims, int ddof, StreamOrDevice s) {
+  RILL_RECORDED(var, x, axes, keepdims, ddof, s);
   StreamScope scope(to_stream(s));
   Axes chosen = chosen_axes("var", axes, x.ndim());
   Array values = astype(x, to_inexact(x.dtype()));
@@ -220,25 +242,15 @@ namespace {
 template <class F>
 Array along_last(const Array& x, const Axes& axes, bool reduced, F&& f) {
   if (axes.ssize() == 1 && axes[0] == x.ndim() - 1) return f(x);
-  Axes order;
-  for (int i = 0; i < x.ndim(); ++i) {
-    if (std::find(axes.begin(), axes.end(), i) == axes.end()) order.push_back(i);
-  }
-  int kept = order.ssize();
-  order.append(axes.begin(), axes.end());
-  Array moved = transpose(x, order);
-  Shape flat(moved.shape().begin(), moved.shape().begin() + kept);
-  flat.push_back(reduced_count(x.shape(), axes));
-  Array result = f(reshape(moved, flat));
-  if (reduced) return reshape(result, with_ones(x.shape(), axes));
-  Axes inverse(order.size());
-  for (int i = 0; i < order.ssize(); ++i) inverse[order[i]] = i;
-  return transpose(reshape(result, moved.shape()), inverse);
+  Rows rows(x, axes);
+  Array result = f(rows.array());
+  return reduced ? reshape(result, with_ones(x.shape(), axes)) : rows.restored(result);
 }
 
 }  // namespace
 
 Array logsumexp(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDevice s) {
+  RILL_RECORDED(logsumexp, x, axes, keepdims, s);
   StreamScope scope(to_stream(s));
   Axes chosen = chosen_axes("logsumexp", axes, x.ndim());
   Array values = astype(x, to_inexact(x.dtype()));
@@ -260,6 +272,7 @@ Array logsumexp(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDe
 
 Array softmax(const Array& x, const MaybeAxes& axes, bool /*precise: always accumulated in float*/,
               StreamOrDevice s) {
+  RILL_RECORDED(softmax, x, axes, true, s);
   StreamScope scope(to_stream(s));
   Axes chosen = chosen_axes("softmax", axes, x.ndim());
   Array values = astype(x, to_inexact(x.dtype()));
@@ -275,9 +288,11 @@ Array softmax(const Array& x, const MaybeAxes& axes, bool /*precise: always accu
 }
 
 Array argmax(const Array& x, std::optional<int> axis, bool keepdims, StreamOrDevice s) {
+  RILL_RECORDED(argmax, x, axis, keepdims, s);
   return arg_reduce("argmax", true, x, axis, keepdims, s);
 }
 Array argmin(const Array& x, std::optional<int> axis, bool keepdims, StreamOrDevice s) {
+  RILL_RECORDED(argmin, x, axis, keepdims, s);
   return arg_reduce("argmin", false, x, axis, keepdims, s);
 }
 

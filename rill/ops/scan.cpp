@@ -6,6 +6,7 @@
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/shape.h"
 
 namespace rill {
@@ -133,6 +134,7 @@ const OpInfo scan_op{
 
 Array scan(ScanKind kind, const Array& x, std::optional<int> axis, bool reverse, bool inclusive,
            StreamOrDevice s) {
+  RILL_RECORDED(scan, kind, x, axis, reverse, inclusive, s);
   constexpr std::string_view names[] = {"cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"};
   std::string_view name = names[static_cast<int>(kind)];
   Stream stream = to_stream(s);

@@ -7,6 +7,7 @@
 #include "rill/ops/creation.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/shape_attrs.h"
 
 namespace rill {
@@ -136,6 +137,7 @@ const OpInfo slice_update_op{
 };
 
 Array reshape(const Array& x, Shape shape, StreamOrDevice s) {
+  RILL_RECORDED(reshape, x, shape, s);
   int unknown = -1;
   int64_t known = 1;
   for (int i = 0; i < shape.ssize(); ++i) {
@@ -159,6 +161,7 @@ Array reshape(const Array& x, Shape shape, StreamOrDevice s) {
 }
 
 Array flatten(const Array& x, int start_axis, int end_axis, StreamOrDevice s) {
+  RILL_RECORDED(flatten, x, start_axis, end_axis, s);
   if (x.ndim() == 0) return reshape(x, {1}, s);
   int first = normalize_axis("flatten", start_axis, x.ndim());
   int last = normalize_axis("flatten", end_axis, x.ndim());
@@ -172,6 +175,7 @@ Array flatten(const Array& x, int start_axis, int end_axis, StreamOrDevice s) {
 }
 
 Array unflatten(const Array& x, int axis, Shape sizes, StreamOrDevice s) {
+  RILL_RECORDED(unflatten, x, axis, sizes, s);
   require(!sizes.empty(), "[unflatten] the shape is empty");
   int which = normalize_axis("unflatten", axis, x.ndim());
   int64_t known = 1;
@@ -188,6 +192,7 @@ Array unflatten(const Array& x, int axis, Shape sizes, StreamOrDevice s) {
 }
 
 Array expand_dims(const Array& x, const Axes& axes, StreamOrDevice s) {
+  RILL_RECORDED(expand_dims, x, axes, s);
   Axes places = normalize_axes("expand_dims", axes, x.ndim() + axes.ssize());
   Shape shape = x.shape();
   for (int place : places) shape.insert(shape.begin() + place, 1);
@@ -195,6 +200,7 @@ Array expand_dims(const Array& x, const Axes& axes, StreamOrDevice s) {
 }
 
 Array squeeze(const Array& x, const std::optional<Axes>& axes, StreamOrDevice s) {
+  RILL_RECORDED(squeeze, x, axes, s);
   Shape shape;
   Axes dropped = axes ? normalize_axes("squeeze", *axes, x.ndim()) : Axes();
   for (int axis : dropped) {
@@ -210,11 +216,13 @@ Array squeeze(const Array& x, const std::optional<Axes>& axes, StreamOrDevice s)
 }
 
 Array contiguous(const Array& x, bool allow_column_major, StreamOrDevice s) {
+  RILL_RECORDED(contiguous, x, allow_column_major, s);
   return make_array(contiguous_op, to_stream(s), x.dtype(), x.shape(), {x},
                     ContiguousAttrs{allow_column_major});
 }
 
 Array concatenate(const Arrays& arrays, int axis, StreamOrDevice s) {
+  RILL_RECORDED(concatenate, arrays, axis, s);
   require(!arrays.empty(), "[concatenate] expected at least one array");
   const Array& first = arrays[0];
   int along = normalize_axis("concatenate", axis, first.ndim());
@@ -240,6 +248,7 @@ Array concatenate(const Arrays& arrays, int axis, StreamOrDevice s) {
 }
 
 Array stack(const Arrays& arrays, int axis, StreamOrDevice s) {
+  RILL_RECORDED(stack, arrays, axis, s);
   require(!arrays.empty(), "[stack] expected at least one array");
   int along = normalize_axis("stack", axis, arrays[0].ndim() + 1);
   Arrays expanded;
@@ -252,6 +261,7 @@ Array stack(const Arrays& arrays, int axis, StreamOrDevice s) {
 }
 
 Arrays split(const Array& x, const Shape& indices, int axis, StreamOrDevice s) {
+  RILL_RECORDED(split, x, indices, axis, s);
   int along = normalize_axis("split", axis, x.ndim());
   int64_t extent = x.shape()[along];
   Arrays parts;
@@ -270,6 +280,7 @@ Arrays split(const Array& x, const Shape& indices, int axis, StreamOrDevice s) {
 }
 
 Arrays split(const Array& x, int sections, int axis, StreamOrDevice s) {
+  RILL_RECORDED(split, x, sections, axis, s);
   int along = normalize_axis("split", axis, x.ndim());
   require(sections > 0 && x.shape()[along] % sections == 0,
           "[split] axis {} of shape {} does not split into {} equal sections", axis, x.shape(),
@@ -280,6 +291,7 @@ Arrays split(const Array& x, int sections, int axis, StreamOrDevice s) {
 }
 
 Array repeat(const Array& x, int64_t repeats, int axis, StreamOrDevice s) {
+  RILL_RECORDED(repeat, x, repeats, axis, s);
   int along = normalize_axis("repeat", axis, x.ndim());
   require(repeats >= 0, "[repeat] expected a number of repeats >= 0, got {}", repeats);
   Stream stream = to_stream(s);
@@ -292,6 +304,7 @@ Array repeat(const Array& x, int64_t repeats, int axis, StreamOrDevice s) {
 }
 
 Array tile(const Array& x, Shape reps, StreamOrDevice s) {
+  RILL_RECORDED(tile, x, reps, s);
   Stream stream = to_stream(s);
   Shape shape = x.shape();
   while (shape.size() < reps.size()) shape.insert(shape.begin(), 1);
@@ -312,6 +325,7 @@ Array tile(const Array& x, Shape reps, StreamOrDevice s) {
 
 Array pad(const Array& x, const Shape& low, const Shape& high, const Array& value,
           StreamOrDevice s) {
+  RILL_RECORDED(pad, x, low, high, value, s);
   require(low.ssize() == x.ndim() && high.ssize() == x.ndim(),
           "[pad] expected {} pairs of widths for shape {}, got {} and {}", x.ndim(), x.shape(), low,
           high);
@@ -329,6 +343,7 @@ Array pad(const Array& x, const Shape& low, const Shape& high, const Array& valu
 }
 
 Array roll(const Array& x, const Shape& shifts, const Axes& axes, StreamOrDevice s) {
+  RILL_RECORDED(roll, x, shifts, axes, s);
   require(shifts.size() == axes.size(), "[roll] {} shifts for {} axes", shifts.size(), axes.size());
   Array result = x;
   for (size_t i = 0; i < axes.size(); ++i) {

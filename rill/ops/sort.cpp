@@ -3,6 +3,7 @@
 #include "rill/ops/batching.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/index.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/shape.h"
 
 namespace rill {
@@ -38,9 +39,11 @@ const OpInfo argsort_op{
     .name = "argsort", .vjp = no_gradient, .jvp = no_tangent, .vmap = axis_vmap<SortAttrs>};
 
 Array sort(const Array& x, std::optional<int> axis, StreamOrDevice s) {
+  RILL_RECORDED(sort, x, axis, s);
   return sorted(sort_op, x, x.dtype(), axis, s);
 }
 Array argsort(const Array& x, std::optional<int> axis, StreamOrDevice s) {
+  RILL_RECORDED(argsort, x, axis, s);
   return sorted(argsort_op, x, Dtype::uint32, axis, s);
 }
 

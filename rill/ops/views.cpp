@@ -7,6 +7,7 @@
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
+#include "rill/ops/recorded.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
 #include "rill/ops/shape_attrs.h"
@@ -247,6 +248,7 @@ Layout sliced_layout(const Output& source, const SliceAttrs& slice) {
 }
 
 Array broadcast_to(const Array& x, const Shape& shape, StreamOrDevice s) {
+  RILL_RECORDED(broadcast_to, x, shape, s);
   if (x.shape() == shape) return x;
   require(broadcast_shapes("broadcast_to", x.shape(), shape) == shape,
           "[broadcast_to] cannot broadcast shape {} to {}", x.shape(), shape);
@@ -254,6 +256,7 @@ Array broadcast_to(const Array& x, const Shape& shape, StreamOrDevice s) {
 }
 
 Arrays broadcast_arrays(const Arrays& arrays, StreamOrDevice s) {
+  RILL_RECORDED(broadcast_arrays, arrays, s);
   Shape shape;
   for (const Array& array : arrays) {
     shape = broadcast_shapes("broadcast_arrays", shape, array.shape());
@@ -264,6 +267,7 @@ Arrays broadcast_arrays(const Arrays& arrays, StreamOrDevice s) {
 }
 
 Array transpose(const Array& x, const Axes& axes, StreamOrDevice s) {
+  RILL_RECORDED(transpose, x, axes, s);
   require(axes.ssize() == x.ndim(), "[transpose] expected {} axes for shape {}, got {}", x.ndim(),
           x.shape(), axes.size());
   Axes order;
@@ -277,6 +281,7 @@ Array transpose(const Array& x, const Axes& axes, StreamOrDevice s) {
 }
 
 Array transpose(const Array& x, StreamOrDevice s) {
+  RILL_RECORDED(transpose, x, s);
   Axes axes(x.ndim());
   std::iota(axes.begin(), axes.end(), 0);
   std::reverse(axes.begin(), axes.end());
@@ -284,6 +289,7 @@ Array transpose(const Array& x, StreamOrDevice s) {
 }
 
 Array swapaxes(const Array& x, int a, int b, StreamOrDevice s) {
+  RILL_RECORDED(swapaxes, x, a, b, s);
   Axes axes(x.ndim());
   std::iota(axes.begin(), axes.end(), 0);
   std::swap(axes[normalize_axis("swapaxes", a, x.ndim())],
@@ -292,6 +298,7 @@ Array swapaxes(const Array& x, int a, int b, StreamOrDevice s) {
 }
 
 Array moveaxis(const Array& x, int source, int destination, StreamOrDevice s) {
+  RILL_RECORDED(moveaxis, x, source, destination, s);
   int from = normalize_axis("moveaxis", source, x.ndim());
   int to = normalize_axis("moveaxis", destination, x.ndim());
   Axes axes;
@@ -312,6 +319,7 @@ Array slice(const Array& x, Shape start, Shape step, Shape size, StreamOrDevice 
 }
 
 Array flip(const Array& x, const Axes& axes, StreamOrDevice s) {
+  RILL_RECORDED(flip, x, axes, s);
   Shape start(x.ndim(), 0);
   Shape step(x.ndim(), 1);
   if (x.size() == 0) return x;
@@ -324,6 +332,7 @@ Array flip(const Array& x, const Axes& axes, StreamOrDevice s) {
 }
 
 Array diagonal(const Array& x, int offset, int axis1, int axis2, StreamOrDevice s) {
+  RILL_RECORDED(diagonal, x, offset, axis1, axis2, s);
   require(x.ndim() >= 2, "[diagonal] expected at least 2 dimensions, got shape {}", x.shape());
   int first = normalize_axis("diagonal", axis1, x.ndim());
   int second = normalize_axis("diagonal", axis2, x.ndim());
@@ -362,6 +371,7 @@ Array as_strided(const Array& x, Shape shape, Strides strides, int64_t offset, S
 }
 
 Array view(const Array& x, Dtype dtype, StreamOrDevice s) {
+  RILL_RECORDED(view, x, dtype, s);
   if (dtype == x.dtype()) return x;
   int from = size_of(x.dtype());
   int to = size_of(dtype);
@@ -381,6 +391,7 @@ Array view(const Array& x, Dtype dtype, StreamOrDevice s) {
 }
 
 Array stop_gradient(const Array& x, StreamOrDevice s) {
+  RILL_RECORDED(stop_gradient, x, s);
   return make_array(stop_gradient_op, to_stream(s), x.dtype(), x.shape(), {x});
 }
 

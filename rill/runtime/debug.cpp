@@ -51,11 +51,13 @@ bool is_nan(T value) {
   }
 }
 
-/// Whether one of the elements along the axes from `axis` on is a NaN.
+/// Whether one of the elements along the axes from `axis` on is a NaN. What is broadcast along an
+/// axis is looked at once: there may be more elements than anybody can wait for.
 template <class T>
 bool any_nan(const T* data, const Output& values, int axis) {
   if (axis == values.shape.ssize()) return is_nan(*data);
-  for (int64_t i = 0; i < values.shape[axis]; ++i) {
+  int64_t different = values.strides[axis] == 0 ? 1 : values.shape[axis];
+  for (int64_t i = 0; i < different; ++i) {
     if (any_nan(data + i * values.strides[axis], values, axis + 1)) return true;
   }
   return false;

@@ -4,6 +4,7 @@
 
 #include "rill/graph/context.h"
 #include "rill/graph/node_map.h"
+#include "rill/graph/size_watch.h"
 #include "rill/graph/tracing.h"
 
 namespace rill {
@@ -11,6 +12,7 @@ namespace rill {
 const OpInfo placeholder_op{.name = "placeholder"};
 
 Array make_placeholder(Stream stream, Dtype dtype, Shape shape) {
+  lose_size_watch();
   Array placeholder = make_array(placeholder_op, stream, dtype, std::move(shape), {});
   placeholder.node().trace = placeholder_trace;
   return placeholder;

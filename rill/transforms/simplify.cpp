@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "rill/graph/node_map.h"
+#include "rill/ops/composed.h"
 #include "rill/ops/elementwise.h"
 #include "rill/transforms/vjp.h"
 
@@ -43,7 +44,7 @@ const Array* unchanged_operand(const Node& node, const Inputs& inputs) {
   auto same_type = [&](const Array& x) {
     return x.dtype() == node.output(0).dtype && x.shape() == node.output(0).shape;
   };
-  if (&node.op == &tracer_op) return &inputs[0];
+  if (&node.op == &tracer_op || &node.op == &sized_op) return &inputs[0];
   if (node.op.row == Row::multiply) {
     if (same_type(inputs[0]) && is_everywhere(inputs[1], 1)) return &inputs[0];
     if (same_type(inputs[1]) && is_everywhere(inputs[0], 1)) return &inputs[1];

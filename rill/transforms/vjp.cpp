@@ -1,5 +1,6 @@
 #include "rill/transforms/vjp.h"
 
+#include <algorithm>
 #include <memory>
 #include <unordered_map>
 
@@ -7,6 +8,7 @@
 #include "rill/graph/tracing.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/recorded.h"
 #include "rill/transforms/custom.h"
 
 namespace rill {
@@ -134,6 +136,12 @@ void require_like(const char* operation, const Arrays& given, const Arrays& arra
 }  // namespace
 
 Arrays make_tracers(const Arrays& arrays, uint32_t trace) {
+  if (sizes_are_watched()) {
+    // The mark of a constant's tracer would be the one of a transformation that has ended.
+    auto depends = [](const Array& array) { return array.node().trace == placeholder_trace; };
+    if (!std::all_of(arrays.begin(), arrays.end(), depends)) lose_size_watch();
+  }
+  RILL_RECORDED(make_tracers, arrays, trace);
   Arrays tracers;
   for (const Array& array : arrays) {
     Array tracer =
@@ -150,6 +158,7 @@ Arrays make_tracers(const Arrays& arrays, uint32_t trace) {
 }
 
 Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& primals) {
+  RILL_RECORDED(pull_back, outputs, cotangents, primals);
   require_like("vjp", cotangents, outputs);
   Tape tape(outputs, primals, Direction::reverse);
   std::vector<Arrays> gathered(tape.size());  // by node, by output
@@ -184,6 +193,7 @@ Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& 
 }
 
 Arrays push_forward(const Arrays& outputs, const Arrays& primals, const Arrays& tangents) {
+  RILL_RECORDED(push_forward, outputs, primals, tangents);
   require_like("jvp", tangents, primals);
   Tape tape(outputs, primals, Direction::forward);
   std::vector<Arrays> known(tape.size());

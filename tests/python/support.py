@@ -6,6 +6,7 @@ the tests themselves are checked.
 
 import importlib
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -30,6 +31,22 @@ FORMATS = {
     "float32": (23, -126, 127),
     "float64": (52, -1022, 1023),
 }
+
+
+def environment(**more):
+    """Of a child process that finds the same modules."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **more}
+
+
+class Traced:
+    """A function that counts how often it is traced."""
+
+    def __init__(self, fun):
+        self.fun, self.count = fun, 0
+
+    def __call__(self, *args, **kwargs):
+        self.count += 1
+        return self.fun(*args, **kwargs)
 
 
 def dtype(name):
@@ -163,3 +180,20 @@ def check_row(row, **names):
 def rows(table, **options):
     """The rows of a table as parameters whose ids are their expressions."""
     return pytest.mark.parametrize("row", table, ids=lambda row: str(row[0]), **options)
+
+
+def wide(x):
+    """The values of a real array in double precision."""
+    return to_numpy(x).astype(np.float64)
+
+
+def host(x):
+    """The values of an operand that may be None or a word."""
+    if x is None or isinstance(x, str):
+        return x
+    return to_numpy(x) if x.dtype == mx.bool_ else wide(x)
+
+
+def normal(shape, seed=0):
+    """Normal numbers for NumPy, the same for a shape and seed."""
+    return np.random.default_rng([seed, *shape]).standard_normal(shape)

@@ -52,6 +52,16 @@ def test_nans_that_were_there_are_passed_on():
         assert mx.array([1, 2]).sum().item() == 3
 
 
+def test_what_is_broadcast_is_looked_at_once():
+    with mx.debug_nans():
+        mx.eval(
+            mx.ones((1 << 20, 1 << 20)), mx.broadcast_to(mx.array([[1.0], [2.0]]), (2, 1 << 40))
+        )
+        zero = mx.array([[1.0], [0.0]])
+        with pytest.raises(RuntimeError, match="divide made a NaN"):
+            mx.eval(mx.broadcast_to(zero / zero, (2, 1 << 40)))
+
+
 def test_in_gradients_and_loops():
     with mx.debug_nans():
         with pytest.raises(RuntimeError, match="made a NaN"):

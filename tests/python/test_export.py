@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pytest
 from calls import CALLS, find
-from support import IS_RILL, mx, rill_only, to_numpy
+from support import IS_RILL, environment, mx, rill_only, to_numpy
 
 # The shape of their results depends on values: they make no graph.
 BY_VALUE = {"unique_all", "unique_counts", "unique_inverse", "unique_values", "nonzero"}
@@ -402,7 +402,8 @@ def mutate_one(rng, count, file, function, x, index):
 def test_damaged_files_are_refused_or_harmless(path):
     """In another process, so that a crash is seen."""
     code = MUTATE.format(folder=os.path.dirname(__file__), seed=7, count=800, file=path)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, env=env)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=120, env=environment()
+    )
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     assert int(done.stdout.split()[0]) > 20

@@ -1,5 +1,6 @@
 """The process around the streams: exit, fork, Ctrl-C, idling, memory over a long run."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from support import NAME, assert_same, mx, rill_only
+from support import NAME, assert_same, environment, mx, rill_only
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PRELUDE = f"""
@@ -46,11 +47,10 @@ EXITS = {  # how the program ends -> (its last lines, its exit code)
 
 
 def run(script, timeout=60):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     return subprocess.run(
         [sys.executable, "-c", PRELUDE + script],
         timeout=timeout,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
     )
@@ -66,6 +66,27 @@ def test_exit_with_work_queued(way, full):
         assert (
             "Error" not in done.stderr.replace("SystemError", "") and "terminate" not in done.stderr
         )
+
+
+@contextlib.contextmanager
+def interrupted(script):
+    """A child that has said that it is ready, was sent Ctrl-C then, and says that it noticed."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + script],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+        start = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == "interrupted\n"
+        yield child, start
+    finally:
+        child.kill()
+        child.wait()
 
 
 CTRL_C = """
@@ -86,21 +107,8 @@ except KeyboardInterrupt:
     "wait", ["mx.eval(x)", "mx.async_eval(x); mx.synchronize()", "x.tolist()", "float(x[0, 0])"]
 )
 def test_ctrl_c_during_a_long_wait(wait):
-    script = PRELUDE + CTRL_C % wait
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    child = subprocess.Popen(
-        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(0.3)
-        start = time.monotonic()
-        child.send_signal(signal.SIGINT)
-        assert child.stdout.readline() == "interrupted\n"
+    with interrupted(CTRL_C % wait) as (_, start):
         assert time.monotonic() - start < 3
-    finally:
-        child.kill()
-        child.wait()
 
 
 LOOPS = {  # without an end, or nearly so
@@ -129,23 +137,10 @@ print(mx.add(mx.array(1), 2, stream=mx.new_stream(mx.cpu)).item(), flush=True)
 @pytest.mark.parametrize("loop", LOOPS)
 def test_endless_loops_end(loop, wait):
     """Ctrl-C ends the wait, other work goes on, and the process ends by itself."""
-    script = PRELUDE + LOOPS[loop] + LOOP_CTRL_C % wait
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    child = subprocess.Popen(
-        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(0.3)
-        child.send_signal(signal.SIGINT)
-        start = time.monotonic()
-        assert child.stdout.readline() == "interrupted\n"
+    with interrupted(LOOPS[loop] + LOOP_CTRL_C % wait) as (child, start):
         assert child.stdout.readline() == "3\n"
         assert child.wait(10) == 0
         assert time.monotonic() - start < 5
-    finally:
-        child.kill()
-        child.wait()
 
 
 @rill_only

@@ -2,14 +2,13 @@
 
 import copy
 import json
-import os
 import pickle
 import subprocess
 import sys
 import threading
 
 import pytest
-from support import DTYPES, NAME, dtype, mx, rill_only
+from support import DTYPES, NAME, dtype, environment, mx, rill_only
 
 pytestmark = rill_only
 COPIES = [
@@ -55,7 +54,7 @@ def test_a_stream_that_is_not_here_is_no_stream():
     run = subprocess.run(
         [sys.executable, "-c", program],
         input=pickle.dumps(stream),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        env=environment(),
         capture_output=True,
         check=True,
     )

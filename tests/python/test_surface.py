@@ -3,7 +3,6 @@
 import ast
 import builtins
 import copy
-import os
 import pickle
 import subprocess
 import sys
@@ -11,7 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import array, assert_same, check_row, mx, name_of, rill_only, rows, to_numpy, values
+from support import (
+    array,
+    assert_same,
+    check_row,
+    environment,
+    mx,
+    name_of,
+    rill_only,
+    rows,
+    to_numpy,
+    values,
+)
 
 ROOT = Path(__file__).parents[2]
 pytestmark = rill_only
@@ -202,7 +212,7 @@ def test_no_call_ends_the_process():
     """A few thousand calls of tools/fuzz.py; the same ones every time."""
     result = subprocess.run(
         [sys.executable, ROOT / "tools" / "fuzz.py", "--calls", "4000", "--seconds", "60"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        env=environment(),
         capture_output=True,
         text=True,
     )

@@ -1,14 +1,13 @@
 """vmap: what it is given and gives back, its rules against one application after the other."""
 
 import gc
-import os
 import subprocess
 import sys
 import weakref
 
 import numpy as np
 import pytest
-from support import assert_near, assert_same, check_row, mx, rill_only, rows, to_numpy
+from support import assert_near, assert_same, check_row, environment, mx, rill_only, rows, to_numpy
 
 X, Y = "mx.arange(6.0).reshape(2, 3)", "mx.arange(3.0)"
 NESTED = "{'a': [x, (y,)]}".replace("x", X).replace("y", Y)
@@ -264,9 +263,10 @@ def loss(x, model=model): return (x * model.scale).sum()
 model.scale, model.step, model.many = mx.array(2.0), mx.grad(loss), mx.vmap(mx.grad(loss))
 model.many(mx.ones((2, 3)))
 """
-    path = os.pathsep.join(p for p in sys.path if p)
-    environment = {**os.environ, "PYTHONPATH": path, "RILL_LEAK_WARNINGS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", program],
+        env=environment(RILL_LEAK_WARNINGS="1"),
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
