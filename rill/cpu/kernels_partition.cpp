@@ -112,7 +112,7 @@ class RowSelection {
 
   K kth_key(const K* row) {
     const int64_t sampled = take_sample(row);
-    for (double deviations : {3.0, 12.0}) {
+    for (double deviations : {3.5, 12.0}) {
       if (const auto key = kth_key_in(row, likely_range(sampled, deviations))) return *key;
     }
     return *kth_key_in(row, {});
