@@ -51,8 +51,8 @@ void gemm_packed(const GemmCall& call);
 /// where neither direction of the matrix is contiguous.
 bool gemv(const GemmCall& call);
 
-/// float32, float64 and complex64 with a B of some thousand elements in few columns, any strides. False (and
-/// nothing done) for others, and where something is to be added.
+/// float32, float64 and complex64 with a B of some thousand elements in few columns, any strides.
+/// False (and nothing done) for others, and where something is to be added.
 bool gemm_small(const GemmCall& call);
 
 /// float64, complex64 by OpenBLAS.

@@ -101,8 +101,8 @@ Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s = {}
 #undef DECLARE_BINARY
 #undef DECLARE_COMPARE
 
-/// floor(a / b), of integers too, and the remainder r: a = q * b + r. Both are zero where an integer
-/// is divided by zero. Integers are divided once.
+/// floor(a / b), of integers too, and the remainder r: a = q * b + r. Both are zero where an
+/// integer is divided by zero. Integers are divided once.
 std::pair<Array, Array> divmod(const Array& a, const Array& b, StreamOrDevice s = {});
 /// The first of divmod().
 Array floored_quotient(const Array& a, const Array& b, StreamOrDevice s = {});
