@@ -98,9 +98,11 @@ template <class D, class V = hn::Vec<D>, class T = hn::TFromD<D>>
 HWY_INLINE V LogToBase(D d, V x, T inverse, T inverse_low, T two, T two_low) {
   const LogParts<V> parts = ReduceLog(d, x);
   const V square = parts.f * parts.f;
-  const V curve = Fnma(square, hn::Set(d, T(0.5)), LogTail(d, parts.f, square));  // log - f
-  const V low = Fma(parts.f, hn::Set(d, inverse_low),
-                    Fma(parts.k, hn::Set(d, two_low), curve * hn::Set(d, inverse + inverse_low)));
+  const V factor = hn::Set(d, inverse + inverse_low);
+  // log(1 + f) = f - f^2 / 2 + tail; the smallest terms first.
+  const V lowest = Fma(parts.f, hn::Set(d, inverse_low), parts.k * hn::Set(d, two_low));
+  const V least = Fma(LogTail(d, parts.f, square), factor, lowest);
+  const V low = Fnma(square, factor * hn::Set(d, T(0.5)), least);
   const V fraction = Fma(parts.f, hn::Set(d, inverse), low);
   return WithLogSpecials(d, x, Fma(parts.k, hn::Set(d, two), fraction));
 }
