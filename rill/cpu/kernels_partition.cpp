@@ -214,11 +214,11 @@ void select_rows(Dtype dtype, const char* from, int64_t rows, int64_t n, int64_t
 bool sorts(Dtype dtype, int64_t n) { return is_complex(dtype) || n <= sort_kernels::most_narrow; }
 
 void run_partition(const Launch& launch) {
-  const auto [axis, kth] = launch.attrs<PartitionAttrs>();
+  const auto& attrs = launch.attrs<PartitionAttrs>();
   const Dtype dtype = launch.in(0).dtype;
-  with_rows(launch, axis, [&](const char* from, int64_t rows, int64_t n, char* to) {
+  with_rows(launch, attrs.axis, [&](const char* from, int64_t rows, int64_t n, char* to) {
     if (sorts(dtype, n)) return sort_rows(dtype, from, rows, n, to);
-    select_rows(dtype, from, rows, n, kth,
+    select_rows(dtype, from, rows, n, attrs.kth,
                 [&]<class K>(RowSelection<K>& s, const K* row, int64_t at) {
                   s.elements(row, reinterpret_cast<K*>(to) + at);
                 });
@@ -226,14 +226,14 @@ void run_partition(const Launch& launch) {
 }
 
 void run_argpartition(const Launch& launch) {
-  const auto [axis, kth] = launch.attrs<PartitionAttrs>();
+  const auto& attrs = launch.attrs<PartitionAttrs>();
   const Dtype dtype = launch.in(0).dtype;
-  with_rows(launch, axis, [&](const char* from, int64_t rows, int64_t n, char* to) {
+  with_rows(launch, attrs.axis, [&](const char* from, int64_t rows, int64_t n, char* to) {
     require(n <= int64_t{1} << 32, "[argpartition] {} elements have no uint32 indices", n);
     auto* places = reinterpret_cast<uint32_t*>(to);
     if (sorts(dtype, n)) return argsort_rows(dtype, from, rows, n, places);
     select_rows(
-        dtype, from, rows, n, kth,
+        dtype, from, rows, n, attrs.kth,
         [&]<class K>(RowSelection<K>& s, const K* row, int64_t at) { s.places(row, places + at); });
   });
 }
