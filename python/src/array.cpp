@@ -87,7 +87,8 @@ PyObject* divmod_slot(PyObject* a, PyObject* b) {
   return guarded([&]() -> nb::object {
     if (!is_operand(a) || !is_operand(b)) return not_implemented();
     auto [x, y] = to_arrays(a, b, "divmod");
-    return nb::make_tuple(wrap(floored_quotient(x, y)), wrap(remainder(x, y)));
+    auto [quotient, rest] = divmod(x, y);
+    return nb::make_tuple(wrap(quotient), wrap(rest));
   });
 }
 

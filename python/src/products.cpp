@@ -144,7 +144,8 @@ void bind_composed(nb::module_& m, Operations& ops) {
       "divmod",
       [](ArrayArg a, ArrayArg b, StreamArg s) {
         auto [x, y] = to_arrays(a, b, "divmod");
-        return array_list({floored_quotient(x, y, s), remainder(x, y, s)});
+        auto [quotient, rest] = divmod(x, y, s);
+        return array_list({quotient, rest});
       },
       nb::arg("a"), nb::arg("b"), stream_arg(), "floor(a / b) and the remainder.");
   for (const char* name : {"isclose", "allclose"}) {

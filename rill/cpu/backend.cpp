@@ -36,6 +36,7 @@ void start_cpu_backend() {
     add_reduce_kernels();
     add_index_kernels();
     add_sort_kernels();
+    add_partition_kernels();
     add_scan_kernels();
     add_matmul_kernels();
     add_linalg_kernels();

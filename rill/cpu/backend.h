@@ -13,6 +13,7 @@ void add_shape_kernels();
 void add_reduce_kernels();
 void add_index_kernels();
 void add_sort_kernels();
+void add_partition_kernels();
 void add_scan_kernels();
 void add_matmul_kernels();
 void add_linalg_kernels();

@@ -105,8 +105,8 @@ void gemm_integer(const GemmCall& call) {
 }
 
 // Which part multiplies. Measured on a Zen 5 core whose limit is 235 to 250 GFLOP/s in float32.
-//  m or n is 1, floats    our gemv: one pass over the matrix, at the speed of memory
-//  B is small, real       our small kernel: no packing, one pass over A
+//  m or n is 1            our gemv: one pass over the matrix, at the speed of memory; not float64
+//  B is small             our small kernel: no packing, one pass over A
 //  float32, float16       our kernels: about as fast as oneDNN and OpenBLAS on row-major operands
 //                         (200 to 230), faster on transposed ones (oneDNN falls to 110); threads
 //                         share a packed B, any strides cost no copy, halves widen while packing
@@ -116,15 +116,16 @@ void gemm_integer(const GemmCall& call) {
 //  integers               a plain loop
 void multiply(const GemmCall& call) {
   const GemmShape& shape = call.shape;
-  bool real = shape.dtype == Dtype::float32 || shape.dtype == Dtype::float64;
-  if (real && shape.m > 1 && shape.n > 1 && gemm_small(call)) return;
+  const bool vector = shape.m == 1 || shape.n == 1;
+  if (!is_half(shape.dtype) && is_inexact(shape.dtype) && !vector && gemm_small(call)) return;
+  if (is_complex(shape.dtype) && vector && gemv(call)) return;
   if (shape.dtype == Dtype::float64 || is_complex(shape.dtype)) return gemm_openblas(call);
   if (is_integer(shape.dtype)) {
     return visit_type(shape.dtype, [&]<class T>(type_tag<T>) {
       if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) gemm_integer<T>(call);
     });
   }
-  if ((shape.m == 1 || shape.n == 1) && gemv(call)) return;
+  if (vector && gemv(call)) return;
   if (shape.dtype == Dtype::bfloat16 && operations(shape) >= onednn_operations &&
       onednn_has_bfloat16() && gemm_onednn(call)) {
     return;

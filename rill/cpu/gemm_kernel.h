@@ -8,7 +8,8 @@
 
 namespace rill::gemm_kernel {
 
-/// One side of the product, as the kernels see it; float32, float16 or bfloat16.
+/// One side of the product, as the kernels see it; float32, float16 or bfloat16, and complex64 for
+/// dots() and combine().
 struct Side {
   const void* data;
   Dtype dtype;
@@ -44,6 +45,10 @@ void dots(const Side& matrix, int64_t lanes, int64_t depth, const float* x, floa
 
 /// out[i] = sum over j of matrix[i, j] * x[j], where `lane_stride` is 1.
 void combine(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out);
+
+/// The same of complex numbers.
+void dots(const Side& matrix, int64_t lanes, int64_t depth, const complex64* x, complex64* out);
+void combine(const Side& matrix, int64_t lanes, int64_t depth, const complex64* x, complex64* out);
 
 /// Rounds `count` floats to the half type `dtype`, to nearest even.
 void narrow(Dtype dtype, const float* in, int64_t count, void* out);

@@ -113,7 +113,8 @@ void gemm_as(const GemmCall& call) {
   const Operand<T> a(call.a, shape.m, shape.k);
   const Operand<T> b(call.b, shape.k, shape.n);
   const bool seeded = call.scale.c0.data != nullptr;
-  const TileGrid grid = tile_grid(shape, 256, 512, 16, 16);
+  // Four tiles at least, of whole rows where these are enough: B is packed for each.
+  const TileGrid grid = tile_grid(shape, std::clamp<int64_t>(shape.m / 4, 128, 256), 512, 16, 16);
   const int ldc = static_cast<int>(std::min<int64_t>(call.ldc, INT32_MAX));
   parallel_for(grid.count(), grid.grain, [&](int64_t begin, int64_t end) {
     for (int64_t tile = begin; tile < end; ++tile) {

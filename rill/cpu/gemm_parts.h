@@ -47,12 +47,12 @@ DenseLayout dense_layout(const Matrix& matrix, int64_t rows, int64_t cols);
 /// float32, float16, bfloat16 by our own kernels, any strides.
 void gemm_packed(const GemmCall& call);
 
-/// The same for m == 1 or n == 1, at the speed of memory. False (and nothing done) where neither
-/// direction of the matrix is contiguous.
+/// The same and complex64 for m == 1 or n == 1, at the speed of memory. False (and nothing done)
+/// where neither direction of the matrix is contiguous.
 bool gemv(const GemmCall& call);
 
-/// float32 and float64 with a B of some thousand elements in few columns, any strides. False (and
-/// nothing done) for others, and where something is to be added.
+/// float32, float64 and complex64 with a B of some thousand elements in few columns, any strides.
+/// False (and nothing done) for others, and where something is to be added.
 bool gemm_small(const GemmCall& call);
 
 /// float64, complex64 by OpenBLAS.

@@ -8,8 +8,8 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <cstring>
 #include <tuple>
+#include <type_traits>
 
 #include "rill/cpu/gemm_parts.h"
 #include "rill/cpu/gemm_scratch.h"
@@ -22,23 +22,62 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// `count` rows of C by `vectors` vectors of columns. B lies in rows of whole vectors. Each element
-/// is one sum in the order of k, so its bits do not depend on the length of the vectors.
-template <int count, int vectors, class D, class T = hn::TFromD<D>>
-HWY_INLINE void SmallRows(D d, const GemmCall& call, int64_t row, const T* b) {
+#if HWY_TARGET != HWY_SCALAR
+
+/// B as the kernels read it: rows of `n` numbers of type T, `stride` apart.
+template <class T>
+struct SmallB {
+  const T* data;
+  int64_t stride;
+  int64_t n;
+};
+
+/// Row p of B in whole vectors. What is behind its end is not read.
+template <int vectors, bool whole, class D, class T = hn::TFromD<D>>
+HWY_INLINE void LoadRow(D d, const T* row, hn::Mask<D> last, hn::Vec<D> (&to)[vectors]) {
   constexpr int64_t lanes = hn::MaxLanes(D());
+  RILL_UNROLL(4)
+  for (int v = 0; v < vectors; ++v) {
+    if constexpr (whole) to[v] = hn::LoadU(d, row + v * lanes);
+    else
+      to[v] = v + 1 < vectors ? hn::LoadU(d, row + v * lanes)
+                              : hn::MaskedLoad(last, d, row + v * lanes);
+  }
+}
+
+template <int vectors, class D, class T = hn::TFromD<D>>
+HWY_INLINE void StoreRow(D d, const hn::Vec<D> (&from)[vectors], hn::Mask<D> last, bool whole,
+                         T* row) {
+  constexpr int64_t lanes = hn::MaxLanes(D());
+  RILL_UNROLL(4)
+  for (int v = 0; v + 1 < vectors; ++v) hn::StoreU(from[v], d, row + v * lanes);
+  if (whole) hn::StoreU(from[vectors - 1], d, row + (vectors - 1) * lanes);
+  else hn::BlendedStore(from[vectors - 1], last, d, row + (vectors - 1) * lanes);
+}
+
+/// The lanes of the last vector of a row of `n` numbers.
+template <int vectors, class D>
+HWY_INLINE hn::Mask<D> LastLanes(D d, int64_t n) {
+  return hn::FirstN(d, static_cast<size_t>(n - (vectors - 1) * hn::MaxLanes(d)));
+}
+
+/// `count` rows of C by `vectors` vectors of columns. Each element is one sum in the order of k, so
+/// its bits do not depend on the length of the vectors.
+template <int count, int vectors, bool whole, class D, class T = hn::TFromD<D>>
+HWY_INLINE void RealRows(D d, const GemmCall& call, int64_t row, const SmallB<T>& b) {
   const int64_t row_stride = call.a.row_stride;
   const T* a = static_cast<const T*>(call.a.data) + row * row_stride;
+  const auto last = LastLanes<vectors>(d, b.n);
   hn::Vec<D> sum[count][vectors];
   RILL_UNROLL(4)
   for (int r = 0; r < count; ++r) {
     RILL_UNROLL(4)
     for (int v = 0; v < vectors; ++v) sum[r][v] = hn::Zero(d);
   }
-  for (int64_t p = 0; p < call.shape.k; ++p, b += vectors * lanes, a += call.a.col_stride) {
+  const T* from = b.data;
+  for (int64_t p = 0; p < call.shape.k; ++p, from += b.stride, a += call.a.col_stride) {
     hn::Vec<D> column[vectors];
-    RILL_UNROLL(4)
-    for (int v = 0; v < vectors; ++v) column[v] = hn::Load(d, b + v * lanes);
+    LoadRow<vectors, whole>(d, from, last, column);
     RILL_UNROLL(4)
     for (int r = 0; r < count; ++r) {
       const auto factor = hn::Set(d, a[r * row_stride]);
@@ -46,74 +85,145 @@ HWY_INLINE void SmallRows(D d, const GemmCall& call, int64_t row, const T* b) {
       for (int v = 0; v < vectors; ++v) sum[r][v] = hn::MulAdd(factor, column[v], sum[r][v]);
     }
   }
-  const int64_t n = call.shape.n;
+  const bool full = call.shape.n == vectors * static_cast<int64_t>(hn::MaxLanes(d));
   T* c = static_cast<T*>(call.c) + row * call.ldc;
-  for (int r = 0; r < count; ++r, c += call.ldc) {
-    if (n == vectors * lanes) {
+  const auto mask = LastLanes<vectors>(d, call.shape.n);
+  for (int r = 0; r < count; ++r) StoreRow<vectors>(d, sum[r], mask, full, c + r * call.ldc);
+}
+
+/// The same of complex numbers, whose parts take turns in the lanes: B times the real parts of A
+/// and B times the imaginary ones are summed for themselves.
+template <int count, int vectors, bool whole, class D>
+HWY_INLINE void ComplexRows(D d, const GemmCall& call, int64_t row, const SmallB<float>& b) {
+  const int64_t row_stride = 2 * call.a.row_stride;
+  const float* a = static_cast<const float*>(call.a.data) + row * row_stride;
+  const auto last = LastLanes<vectors>(d, b.n);
+  hn::Vec<D> real[count][vectors];
+  hn::Vec<D> imaginary[count][vectors];
+  RILL_UNROLL(4)
+  for (int r = 0; r < count; ++r) {
+    RILL_UNROLL(4)
+    for (int v = 0; v < vectors; ++v) real[r][v] = imaginary[r][v] = hn::Zero(d);
+  }
+  const float* from = b.data;
+  for (int64_t p = 0; p < call.shape.k; ++p, from += b.stride, a += 2 * call.a.col_stride) {
+    hn::Vec<D> column[vectors];
+    LoadRow<vectors, whole>(d, from, last, column);
+    RILL_UNROLL(4)
+    for (int r = 0; r < count; ++r) {
+      const auto factor = hn::Set(d, a[r * row_stride]);
+      const auto other = hn::Set(d, a[r * row_stride + 1]);
       RILL_UNROLL(4)
-      for (int v = 0; v < vectors; ++v) hn::StoreU(sum[r][v], d, c + v * lanes);
-    } else {
-      alignas(64) T values[vectors * lanes];
-      RILL_UNROLL(4)
-      for (int v = 0; v < vectors; ++v) hn::Store(sum[r][v], d, values + v * lanes);
-      std::memcpy(c, values, n * sizeof(T));
+      for (int v = 0; v < vectors; ++v) {
+        real[r][v] = hn::MulAdd(factor, column[v], real[r][v]);
+        imaginary[r][v] = hn::MulAdd(other, column[v], imaginary[r][v]);
+      }
     }
+  }
+  const auto sign = hn::OddEven(hn::Set(d, 1.0f), hn::Set(d, -1.0f));
+  const int64_t n = 2 * call.shape.n;
+  const bool full = n == vectors * static_cast<int64_t>(hn::MaxLanes(d));
+  float* c = static_cast<float*>(call.c) + row * 2 * call.ldc;
+  const auto mask = LastLanes<vectors>(d, n);
+  for (int r = 0; r < count; ++r) {
+    RILL_UNROLL(4)
+    for (int v = 0; v < vectors; ++v) {
+      real[r][v] = hn::MulAdd(hn::Shuffle2301(imaginary[r][v]), sign, real[r][v]);
+    }
+    StoreRow<vectors>(d, real[r], mask, full, c + r * 2 * call.ldc);
   }
 }
 
-template <int vectors, class D, class T = hn::TFromD<D>>
-void SmallProduct(D d, const GemmCall& call) {
-  constexpr int64_t width = vectors * hn::MaxLanes(D());
-  constexpr int64_t rows_at_once = 4;
-  constexpr int64_t task_multiplications = 1 << 22;
-  const auto& [m, n, k] = std::tuple(call.shape.m, call.shape.n, call.shape.k);
-  Scratch memory(static_cast<size_t>(k * width) * sizeof(T));
-  T* b = memory.as<T>();
-  for (int64_t p = 0; p < k; ++p) {
-    const T* row = static_cast<const T*>(call.b.data) + p * call.b.row_stride;
-    for (int64_t j = 0; j < n; ++j) b[p * width + j] = row[j * call.b.col_stride];
-    std::fill(b + p * width + n, b + (p + 1) * width, T(0));
+template <int count, int vectors, bool whole, class D, class T = hn::TFromD<D>>
+HWY_INLINE void SmallRows(D d, const GemmCall& call, int64_t row, const SmallB<T>& b) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (is_complex(call.shape.dtype)) return ComplexRows<count, vectors, whole>(d, call, row, b);
   }
-  int64_t grain = std::max<int64_t>(rows_at_once, task_multiplications / (k * width) / 4 * 4);
+  RealRows<count, vectors, whole>(d, call, row, b);
+}
+
+template <int vectors, bool whole, class D, class T = hn::TFromD<D>>
+void RowsBetween(D d, const GemmCall& call, const SmallB<T>& b, int64_t begin, int64_t end) {
+  int64_t i = begin;
+  for (; i + 4 <= end; i += 4) SmallRows<4, vectors, whole>(d, call, i, b);
+  for (; i + 2 <= end; i += 2) SmallRows<2, vectors, whole>(d, call, i, b);
+  if (i < end) SmallRows<1, vectors, whole>(d, call, i, b);
+}
+
+/// B in rows of `width` numbers, of which those behind its columns are zero.
+template <class E, class T>
+SmallB<T> Packed(const GemmCall& call, int64_t width, T* memory) {
+  constexpr int64_t parts = sizeof(E) / sizeof(T);
+  E* to = reinterpret_cast<E*>(memory);
+  const int64_t n = call.shape.n;
+  for (int64_t p = 0; p < call.shape.k; ++p, to += width / parts) {
+    const E* row = static_cast<const E*>(call.b.data) + p * call.b.row_stride;
+    for (int64_t j = 0; j < n; ++j) to[j] = row[j * call.b.col_stride];
+    std::fill(to + n, to + width / parts, E(0));
+  }
+  return {memory, width, width};
+}
+
+/// `E` is the type of an element, the lanes have that of its parts.
+template <class E, int vectors, class D, class T = hn::TFromD<D>>
+void SmallProduct(D d, const GemmCall& call) {
+  constexpr int64_t parts = sizeof(E) / sizeof(T);
+  constexpr int64_t width = vectors * hn::MaxLanes(D());
+  constexpr int64_t few_rows = 32;
+  constexpr int64_t task_multiplications = 1 << 22;
+  const auto& [m, n, k] = std::tuple(call.shape.m, call.shape.n * parts, call.shape.k);
+  if (m <= few_rows && call.b.col_stride == 1) {
+    const SmallB<T> b{static_cast<const T*>(call.b.data), parts * call.b.row_stride, n};
+    if (n == width) RowsBetween<vectors, true>(d, call, b, 0, m);
+    else RowsBetween<vectors, false>(d, call, b, 0, m);
+    return;
+  }
+  Scratch memory(static_cast<size_t>(k * width) * sizeof(T));
+  const SmallB<T> b = Packed<E>(call, width, memory.as<T>());
+  int64_t grain = std::max<int64_t>(4, task_multiplications / (k * width * parts) / 4 * 4);
   parallel_for(m, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
-    int64_t i = begin;
-    for (; i + rows_at_once <= end; i += rows_at_once) {
-      SmallRows<rows_at_once, vectors>(d, call, i, b);
-    }
-    for (; i < end; ++i) SmallRows<1, vectors>(d, call, i, b);
+    RowsBetween<vectors, true>(d, call, b, begin, end);
   });
 }
 
-template <class T>
+template <class E, class T>
 void SmallOf(const GemmCall& call) {
   const hn::ScalableTag<T> d;
   constexpr int64_t lanes = hn::MaxLanes(d);
-  const int64_t n = call.shape.n;
-  if (n <= 4 && lanes > 4) return SmallProduct<1>(hn::CappedTag<T, 4>(), call);
-  if (n <= 8 && lanes > 8) return SmallProduct<1>(hn::CappedTag<T, 8>(), call);
+  const int64_t n = call.shape.n * static_cast<int64_t>(sizeof(E) / sizeof(T));
+  if (n <= 4 && lanes > 4) return SmallProduct<E, 1>(hn::CappedTag<T, 4>(), call);
+  if (n <= 8 && lanes > 8) return SmallProduct<E, 1>(hn::CappedTag<T, 8>(), call);
   switch ((n - 1) / lanes) {
-    case 0: return SmallProduct<1>(d, call);
-    case 1: return SmallProduct<2>(d, call);
-    case 2: return SmallProduct<3>(d, call);
-    default: return SmallProduct<4>(d, call);
+    case 0: return SmallProduct<E, 1>(d, call);
+    case 1: return SmallProduct<E, 2>(d, call);
+    case 2: return SmallProduct<E, 3>(d, call);
+    default: return SmallProduct<E, 4>(d, call);
   }
 }
 
 /// Whether a call is taken; then it is computed.
 bool Small(const GemmCall& call) {
   const GemmShape& shape = call.shape;
-  constexpr int64_t most_elements = 4096;  // of B
+  constexpr int64_t most_numbers = 4096;  // of B
   const bool wide = shape.dtype == Dtype::float64;
+  const int64_t n = shape.n * (is_complex(shape.dtype) ? 2 : 1);
   const auto lanes = static_cast<int64_t>(wide ? hn::Lanes(hn::ScalableTag<double>())
                                                : hn::Lanes(hn::ScalableTag<float>()));
-  if (HWY_TARGET == HWY_SCALAR || call.scale.c0.data != nullptr || call.scale.alpha != 1 ||
-      shape.n > 4 * lanes || shape.n * shape.k > most_elements) {
+  if (call.scale.c0.data != nullptr || call.scale.alpha != 1 || n > 4 * lanes ||
+      n * shape.k > most_numbers) {
     return false;
   }
-  if (wide) SmallOf<double>(call);
-  else SmallOf<float>(call);
+  if (wide) SmallOf<double, double>(call);
+  else if (is_complex(shape.dtype)) SmallOf<complex64, float>(call);
+  else SmallOf<float, float>(call);
   return true;
 }
+
+#else
+
+bool Small(const GemmCall&) { return false; }
+
+#endif  // HWY_TARGET != HWY_SCALAR
 
 }  // namespace HWY_NAMESPACE
 }  // namespace rill

@@ -14,13 +14,36 @@ namespace {
 
 constexpr int64_t grain = 32768;
 
+/// first, first + step, ...: in runs of a fixed length, which become vectors.
+template <class T>
+void write_steps(T* data, int64_t n, uint64_t first, uint64_t step) {
+  using Word = std::make_unsigned_t<T>;
+  constexpr int64_t run = 32;
+  Word offsets[run];
+  for (int64_t k = 0; k < run; ++k) offsets[k] = static_cast<Word>(step * k);
+  int64_t i = 0;
+  for (; i + run <= n; i += run, first += run * step) {
+    const Word base = static_cast<Word>(first);
+    for (int64_t k = 0; k < run; ++k)
+      data[i + k] = static_cast<T>(static_cast<Word>(base + offsets[k]));
+  }
+  for (int64_t k = 0; i + k < n; ++k)
+    data[i + k] = static_cast<T>(static_cast<Word>(first + offsets[k]));
+}
+
 void run_arange(const Launch& launch) {
   Output& out = launch.out();
   allocate(out);
   const auto& attrs = launch.attrs<ArangeAttrs>();
   visit_type(out.dtype, [&]<class T>(type_tag<T>) {
     auto* data = reinterpret_cast<T*>(out.data);
-    parallel_for(out.size, grain, [&](int64_t begin, int64_t end) {
+    parallel_for(out.size, long_grain(out.size, grain), [&](int64_t begin, int64_t end) {
+      if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+        const auto step = static_cast<uint64_t>(attrs.integer_step);
+        return write_steps(
+            data + begin, end - begin,
+            static_cast<uint64_t>(attrs.integer_start) + static_cast<uint64_t>(begin) * step, step);
+      }
       for (int64_t i = begin; i < end; ++i) {
         if constexpr (std::is_integral_v<T>) {
           data[i] = static_cast<T>(attrs.integer_start + i * attrs.integer_step);

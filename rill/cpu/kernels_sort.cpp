@@ -5,7 +5,7 @@
 
 #include "rill/cpu/backend.h"
 #include "rill/cpu/kernels.h"
-#include "rill/cpu/sort_keys.h"
+#include "rill/cpu/sort_rows.h"
 #include "rill/ops/sort.h"
 #include "rill/runtime/parallel.h"
 
@@ -15,7 +15,7 @@ namespace {
 
 using sort_kernels::WideRank;
 
-constexpr int64_t grain = 16384;  // elements
+constexpr int64_t grain = sort_grain;
 
 /// Counts equal keys instead of comparing. `T` is an integer of one or two bytes.
 template <class T>
@@ -77,16 +77,7 @@ void sort_long_row(Dtype dtype, const K* src, int64_t n, K* dst) {
   });
 }
 
-/// Calls `f(begin, end)` for chunks of rows; few long rows are left for `long_row(i)`, which uses
-/// the whole pool.
-template <class F, class G>
-void for_rows(int64_t rows, int64_t n, F&& f, G&& long_row) {
-  if (n >= long_sort && rows < 2 * parallel_width()) {
-    for (int64_t i = 0; i < rows; ++i) long_row(i);
-  } else {
-    parallel_for(rows, std::max<int64_t>(1, grain / n), f);
-  }
-}
+}  // namespace
 
 void sort_rows(Dtype dtype, const char* src, int64_t rows, int64_t n, char* dst) {
   auto of_keys = [&]<class K>(type_tag<K>) {
@@ -128,11 +119,13 @@ void sort_rows(Dtype dtype, const char* src, int64_t rows, int64_t n, char* dst)
   });
 }
 
+namespace {
+
 uint32_t index_of(uint64_t rank) { return static_cast<uint32_t>(rank); }
 uint32_t index_of(const WideRank& rank) { return static_cast<uint32_t>(rank.index); }
 
 template <class Rank>
-void argsort_rows(Dtype dtype, const char* src, int64_t rows, int64_t n, uint32_t* dst) {
+void argsort_ranks(Dtype dtype, const char* src, int64_t rows, int64_t n, uint32_t* dst) {
   const int item = size_of(dtype);
   auto chunk = [&](int64_t begin, int64_t end) {
     const int64_t rows_here = end - begin;
@@ -181,14 +174,19 @@ V moved_last(const V& values, int axis) {
   return moved;
 }
 
-/// Brings the axis into rows, calls `run(source, rows, n, result)` and brings the result back.
-template <class F>
-void with_rows(const Launch& launch, F&& run) {
+}  // namespace
+
+void argsort_rows(Dtype dtype, const char* src, int64_t rows, int64_t n, uint32_t* dst) {
+  if (is_complex(dtype)) argsort_complex_rows(src, rows, n, dst);
+  else if (size_of(dtype) == 8) argsort_ranks<WideRank>(dtype, src, rows, n, dst);
+  else argsort_ranks<uint64_t>(dtype, src, rows, n, dst);
+}
+
+void with_rows(const Launch& launch, int axis, RunRows run) {
   const Output& in = launch.in(0);
   Output& out = launch.out();
   allocate(out);
   if (out.size == 0) return;
-  const int axis = launch.attrs<SortAttrs>().axis;
   const int64_t n = out.shape[axis];
   const Shape shape = moved_last(in.shape, axis);
   const Strides source = moved_last(in.strides, axis);
@@ -207,21 +205,21 @@ void with_rows(const Launch& launch, F&& run) {
   copy_strided(size_of(out.dtype), result->data(), shape, strides, out.data, &target);
 }
 
+namespace {
+
 void run_sort(const Launch& launch) {
-  with_rows(launch, [&](const char* from, int64_t rows, int64_t n, char* to) {
-    sort_rows(launch.in(0).dtype, from, rows, n, to);
-  });
+  with_rows(launch, launch.attrs<SortAttrs>().axis,
+            [&](const char* from, int64_t rows, int64_t n, char* to) {
+              sort_rows(launch.in(0).dtype, from, rows, n, to);
+            });
 }
 
 void run_argsort(const Launch& launch) {
-  with_rows(launch, [&](const char* from, int64_t rows, int64_t n, char* to) {
-    Dtype dtype = launch.in(0).dtype;
-    auto* order = reinterpret_cast<uint32_t*>(to);
-    require(n <= int64_t{1} << 32, "[argsort] {} elements have no uint32 indices", n);
-    if (is_complex(dtype)) argsort_complex_rows(from, rows, n, order);
-    else if (size_of(dtype) == 8) argsort_rows<WideRank>(dtype, from, rows, n, order);
-    else argsort_rows<uint64_t>(dtype, from, rows, n, order);
-  });
+  with_rows(launch, launch.attrs<SortAttrs>().axis,
+            [&](const char* from, int64_t rows, int64_t n, char* to) {
+              require(n <= int64_t{1} << 32, "[argsort] {} elements have no uint32 indices", n);
+              argsort_rows(launch.in(0).dtype, from, rows, n, reinterpret_cast<uint32_t*>(to));
+            });
 }
 
 }  // namespace

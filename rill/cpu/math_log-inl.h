@@ -92,21 +92,19 @@ HWY_INLINE V Log(D d, V x) {
   return WithLogSpecials(d, x, LogOfParts(d, parts.k, parts.f, hn::Zero(d)));
 }
 
-/// log(x) / log(base), given 1 / log(base) and log(2) / log(base) in two words each.
+/// log(x) / log(base), given 1 / log(base) and log(2) / log(base) in two words each, of which the
+/// first of the latter times any k is exact.
 template <class D, class V = hn::Vec<D>, class T = hn::TFromD<D>>
 HWY_INLINE V LogToBase(D d, V x, T inverse, T inverse_low, T two, T two_low) {
   const LogParts<V> parts = ReduceLog(d, x);
-  const V half = hn::Set(d, T(0.5));
-  const Pair<V> square = TwoProduct(parts.f, parts.f);
-  const Pair<V> leading = FastTwoSum(parts.f, hn::Neg(half * square.hi));
-  const V tail = LogTail(d, parts.f, square.hi) - half * square.lo;
-  const Pair<V> log = FastTwoSum(leading.hi, leading.lo + tail);
-  const V factor = hn::Set(d, inverse);
-  const Pair<V> scaled = TwoProduct(log.hi, factor);
-  const V scaled_low = scaled.lo + Fma(log.hi, hn::Set(d, inverse_low), log.lo * factor);
-  const Pair<V> sum = FastTwoSum(parts.k * hn::Set(d, two), scaled.hi);
-  const V low = Fma(parts.k, hn::Set(d, two_low), sum.lo + scaled_low);
-  return WithLogSpecials(d, x, sum.hi + low);
+  const V square = parts.f * parts.f;
+  const V factor = hn::Set(d, inverse + inverse_low);
+  // log(1 + f) = f - f^2 / 2 + tail; the smallest terms first.
+  const V lowest = Fma(parts.f, hn::Set(d, inverse_low), parts.k * hn::Set(d, two_low));
+  const V least = Fma(LogTail(d, parts.f, square), factor, lowest);
+  const V low = Fnma(square, factor * hn::Set(d, T(0.5)), least);
+  const V fraction = Fma(parts.f, hn::Set(d, inverse), low);
+  return WithLogSpecials(d, x, Fma(parts.k, hn::Set(d, two), fraction));
 }
 
 template <class D, class V = hn::Vec<D>>

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <type_traits>
 
 #include "rill/cpu/sort_kernels.h"
@@ -11,6 +10,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "rill/cpu/sort_bits-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace rill {
 namespace HWY_NAMESPACE {
@@ -18,41 +19,6 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 using sort_kernels::Partition;
 using sort_kernels::WideRank;
-
-/// A float format as integers of its size; `infinity` is that of its bits.
-template <class I, I infinity>
-struct FloatBits {
-  using Int = I;
-  using U = std::make_unsigned_t<I>;
-  static constexpr I top = std::numeric_limits<I>::max();  // all but the sign
-
-  /// Negative numbers run backwards: their other bits are flipped. The inverse is the same.
-  static HWY_INLINE I Flip(I bits) { return static_cast<I>(bits ^ (bits < 0 ? top : I(0))); }
-  static HWY_INLINE I Key(I bits) {
-    I magnitude = static_cast<I>(bits & top);
-    return Flip(magnitude > infinity ? magnitude : bits);
-  }
-  static HWY_INLINE U Rank(I bits) {
-    I magnitude = static_cast<I>(bits & top);
-    I key = magnitude == 0 ? I(0) : Flip(bits);
-    key = magnitude > infinity ? top : key;
-    return static_cast<U>(key) ^ (U(1) << (sizeof(U) * 8 - 1));
-  }
-};
-using Float16 = FloatBits<int16_t, 0x7c00>;
-using BFloat16 = FloatBits<int16_t, 0x7f80>;
-using Float32 = FloatBits<int32_t, 0x7f800000>;
-using Float64 = FloatBits<int64_t, 0x7ff0000000000000>;
-
-template <class I>
-struct IntegerBits {
-  using Int = I;
-  using U = std::make_unsigned_t<I>;
-  static HWY_INLINE U Rank(I value) {
-    return std::is_signed_v<I> ? static_cast<U>(value) ^ (U(1) << (sizeof(U) * 8 - 1))
-                               : static_cast<U>(value);
-  }
-};
 
 template <class F>
 void FloatKeys(const void* src, int64_t n, void* keys) {

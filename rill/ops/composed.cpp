@@ -50,11 +50,6 @@ std::pair<Array, int> along_axis(const char* operation, const Array& x, std::opt
   return {x, normalize_axis(operation, *axis, x.ndim())};
 }
 
-void require_kth(const char* operation, int64_t kth, int64_t size) {
-  require(kth >= -size && kth < size, "[{}] kth {} is out of range for {} elements", operation, kth,
-          size);
-}
-
 }  // namespace
 
 Array array_equal(const Array& a, const Array& b, bool equal_nan, StreamOrDevice s) {
@@ -80,15 +75,20 @@ Array median(const Array& x, const MaybeAxes& axes, bool keepdims, StreamOrDevic
   int last = rows.ssize();
   order.append(reduced.begin(), reduced.end());
   rows.push_back(count);
-  Array sorted = sort(reshape(transpose(x, order), rows), last);
-  auto at = [&](int64_t i) {
-    return reshape(astype(part(sorted, last, i, 1), to_inexact(x.dtype())), visible);
+  Array source = reshape(transpose(x, order), rows);
+  auto at = [&](const Array& parted, int64_t i) {
+    return reshape(astype(part(parted, last, i, 1), to_inexact(x.dtype())), visible);
   };
-  Array low = at((count - 1) / 2);
-  Array middle = count % 2 == 1 ? low : low * 0.5 + at(count / 2) * 0.5;
+  int64_t half = count / 2;
+  Array parted = partition(source, half, last);
+  Array middle = at(parted, half);
+  if (count % 2 == 0) {
+    Array below = partition(part(parted, last, 0, half), half - 1, last);
+    middle = at(below, half - 1) * 0.5 + middle * 0.5;
+  }
   if (!is_inexact(x.dtype())) return middle;
-  Array greatest = at(count - 1);  // nan if there is one
-  return where(isnan(greatest), greatest, middle);
+  Array unordered = reshape(any(isnan(source), Axes{last}), visible);
+  return where(unordered, Array(std::numeric_limits<float>::quiet_NaN(), x.dtype()), middle);
 }
 
 Array diff(const Array& x, int n, int axis, StreamOrDevice s) {
@@ -187,29 +187,16 @@ Array searchsorted(const Array& sequence, const Array& values, bool right, Strea
   return astype(count, Dtype::uint32);
 }
 
-Array partition(const Array& x, int64_t kth, std::optional<int> axis, StreamOrDevice s) {
-  RILL_RECORDED(partition, x, kth, axis, s);
-  StreamScope scope(to_stream(s));
-  auto [source, along] = along_axis("partition", x, axis);
-  require_kth("partition", kth, source.shape(along));
-  return sort(source, along);
-}
-
-Array argpartition(const Array& x, int64_t kth, std::optional<int> axis, StreamOrDevice s) {
-  RILL_RECORDED(argpartition, x, kth, axis, s);
-  StreamScope scope(to_stream(s));
-  auto [source, along] = along_axis("argpartition", x, axis);
-  require_kth("argpartition", kth, source.shape(along));
-  return argsort(source, along);
-}
-
 Array topk(const Array& x, int64_t k, std::optional<int> axis, StreamOrDevice s) {
   RILL_RECORDED(topk, x, k, axis, s);
   StreamScope scope(to_stream(s));
   auto [source, along] = along_axis("topk", x, axis);
   int64_t n = source.shape(along);
   require(k >= 0 && k <= n, "[topk] k = {} is out of range for {} elements", k, n);
-  return part(sort(source, along), along, n - k, k);
+  if (k == 0) return part(source, along, 0, 0);
+  if (k > n / 2) return part(sort(source, along), along, n - k, k);
+  Array largest = part(partition(source, n - k, along), along, n - k, k);
+  return k == 1 ? largest : sort(largest, along);
 }
 
 namespace {

@@ -36,10 +36,6 @@ Array nan_to_num(const Array& x, double nan = 0, std::optional<double> posinf = 
 /// (`right`: not greater); nan counts as greater than all others.
 Array searchsorted(const Array& sequence, const Array& values, bool right = false,
                    StreamOrDevice s = {});
-/// Element `kth` is where sort() puts it, no greater one is before it and no less one behind it.
-Array partition(const Array& x, int64_t kth, std::optional<int> axis = -1, StreamOrDevice s = {});
-Array argpartition(const Array& x, int64_t kth, std::optional<int> axis = -1,
-                   StreamOrDevice s = {});
 /// The `k` largest elements, ascending.
 Array topk(const Array& x, int64_t k, std::optional<int> axis = -1, StreamOrDevice s = {});
 

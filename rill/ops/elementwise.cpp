@@ -297,9 +297,23 @@ Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s) {
 #undef BINARY
 #undef COMPARE
 
+std::pair<Array, Array> divmod(const Array& a, const Array& b, StreamOrDevice s) {
+  const Dtype dtype = promote(a.dtype(), b.dtype());
+  if (!is_integer(dtype)) return {floor_divide(a, b, s), remainder(a, b, s)};
+  StreamScope scope(to_stream(s));
+  const Array zero(0, dtype);
+  const Array truncated = floor_divide(a, b);
+  const Array rest = a - truncated * b;
+  const Array by_zero = equal(b, zero);
+  if (is_unsigned(dtype)) return {truncated, where(by_zero, zero, rest)};
+  const Array opposite =
+      logical_and(not_equal(rest, zero), not_equal(less(rest, zero), less(b, zero)));
+  const Array lower = logical_and(opposite, logical_not(by_zero));
+  return {truncated - astype(lower, dtype), where(by_zero, zero, where(lower, rest + b, rest))};
+}
+
 Array floored_quotient(const Array& a, const Array& b, StreamOrDevice s) {
-  if (is_inexact(promote(a.dtype(), b.dtype()))) return floor_divide(a, b, s);
-  return floor_divide(subtract(a, remainder(a, b, s), s), b, s);
+  return divmod(a, b, s).first;
 }
 
 Array where(const Array& condition, const Array& a, const Array& b, StreamOrDevice s) {

@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "rill/graph/context.h"
 #include "rill/graph/op.h"
@@ -100,7 +101,10 @@ Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s = {}
 #undef DECLARE_BINARY
 #undef DECLARE_COMPARE
 
-/// floor(a / b), of integers too: with the remainder r, a = q * b + r.
+/// floor(a / b), of integers too, and the remainder r: a = q * b + r. Both are zero where an
+/// integer is divided by zero. Integers are divided once.
+std::pair<Array, Array> divmod(const Array& a, const Array& b, StreamOrDevice s = {});
+/// The first of divmod().
 Array floored_quotient(const Array& a, const Array& b, StreamOrDevice s = {});
 
 /// `condition ? a : b`, elementwise.

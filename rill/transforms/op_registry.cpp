@@ -226,6 +226,14 @@ constexpr ExportRow rows[] = {
     row<SortAttrs>(
         "argsort", 1, 1,
         [](const Arrays& in, const SortAttrs& attrs) { return one(argsort(in[0], attrs.axis)); }),
+    row<PartitionAttrs>("partition", 1, 1,
+                        [](const Arrays& in, const PartitionAttrs& attrs) {
+                          return one(partition(in[0], attrs.kth, attrs.axis));
+                        }),
+    row<PartitionAttrs>("argpartition", 1, 1,
+                        [](const Arrays& in, const PartitionAttrs& attrs) {
+                          return one(argpartition(in[0], attrs.kth, attrs.axis));
+                        }),
     row<NoAttrs>("matmul", 2, 2, [](const Arrays& in) { return one(matmul(in[0], in[1])); }),
     row<AddmmAttrs>("addmm", 3, 3,
                     [](const Arrays& in, const AddmmAttrs& attrs) {

@@ -8,6 +8,7 @@ from oracle import BINARY, BY_NAME, CASES, UNARY
 from support import (
     DTYPES,
     FLOATS,
+    INTEGERS,
     IS_RILL,
     array,
     assert_same,
@@ -350,3 +351,22 @@ def test_integer_division_by_zero_and_overflow_stop_nothing(function, name):
     least = np.iinfo(name).min
     mx.eval(getattr(mx, function)(array([1, least, least], name), array([0, 0, -1], name)))
     assert_same(array([6], name) // array([3], name), [2], name)
+
+
+@rill_only  # the peer's quotient of integers is not the floored one
+@pytest.mark.parametrize("name", INTEGERS)
+def test_divmod_of_integers(name):
+    limits = np.iinfo(name)
+    edge = [limits.min, limits.min + 1, limits.max, limits.max - 1, 0, 1, 2, 7]
+    edge += [-1, -2, -7] if limits.min < 0 else [3]
+    a, b = (v.ravel() for v in np.meshgrid(*[np.array(edge, name)] * 2))
+    with np.errstate(all="ignore"):
+        quotient, rest = np.divmod(a, b)
+    overflows = (a == limits.min) & (b.astype(object) == -1)
+    quotient = np.where(overflows, a, quotient)  # wraps, as in C with -fwrapv
+    rest = np.where(overflows, 0, rest)
+    for got in (mx.divmod(array(a, name), array(b, name)), divmod(array(a, name), array(b, name))):
+        assert_same(got[0], quotient, name)
+        assert_same(got[1], rest, name)
+    one = divmod(array(a, name)[5], array(b, name)[-1])
+    np.testing.assert_array_equal([one[0].item(), one[1].item()], np.divmod(a[5], b[-1]))

@@ -76,6 +76,77 @@ def test_partition(kth, axis):
             assert (below <= ordered.take([split], axis)).all()
 
 
+def check_partition(x, host, kth, name):
+    """The kth in its place, none greater before, none less behind; indices of the same elements."""
+    parted, order = mx.partition(x, kth), to_numpy(mx.argpartition(x, kth))
+    assert_same(parted, np.take_along_axis(host, order, -1), name)
+    np.testing.assert_array_equal(np.sort(order, -1), np.arange(host.shape[-1]) + 0 * order)
+    ordered = np.sort(host, -1)
+    parted = to_numpy(parted).astype(host.dtype)
+    np.testing.assert_array_equal(parted[..., kth], ordered[..., kth])
+    kth %= host.shape[-1]
+    for part in (slice(0, kth), slice(kth + 1, None)):
+        np.testing.assert_array_equal(np.sort(parted[..., part], -1), ordered[..., part])
+
+
+@pytest.mark.parametrize("shape", [(7, 64), (7, 65), (40, 1500), (200_001,)], ids=str)
+@pytest.mark.parametrize("name", DTYPES)
+def test_partition_of_dtypes(name, shape):
+    host = values(name, shape, (-1000, 1000))
+    n = shape[-1]
+    for kth in (0, 1, n // 2, n - 3, -1):
+        check_partition(array(host, name), host, kth, name)
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_partition_of_specials(name):
+    random = np.random.default_rng(3)
+    specials = np.array([np.nan, -np.nan, np.inf, -np.inf, -0.0, 0.0, 1, -5])
+    host = random.choice(specials, (3, 70_000))
+    for kth in (0, 8000, 20_000, 35_000, 60_000, -1):
+        check_partition(array(host, name), host, kth, name)
+
+
+@pytest.mark.parametrize("pattern", ["sorted", "reversed", "constant", "two", "peak", "outlier"])
+@pytest.mark.parametrize("n", [600, 200_000])
+def test_partition_of_patterns(pattern, n):
+    base = np.arange(n, dtype=np.float32)
+    host = {
+        "sorted": base,
+        "reversed": base[::-1].copy(),
+        "constant": base * 0,
+        "two": base % 2,
+        "peak": np.minimum(base, n / 3),
+        "outlier": np.where(base == 77, 9, -1.0).astype(np.float32),
+    }[pattern]
+    for kth in (0, 5, n // 3, n // 2, n - 2, n - 1):
+        check_partition(mx.array(host), host, kth, "float32")
+
+
+@rill_only  # the gradients are those of the sorted elements
+@pytest.mark.parametrize("n", [9, 500, 5000])
+@pytest.mark.parametrize("call", ["topk(x, 3)", "partition(x, 4)[..., 4]", "median(x, -1)"])
+def test_gradients_of_selections(call, n):
+    host = np.random.default_rng(n).permuted(np.arange(4 * n).reshape(4, n) % n, axis=1)
+    x = mx.array(host.astype(np.float32))
+    weight = 1 + mx.arange(3, dtype=mx.float32)
+    loss = {
+        "topk(x, 3)": lambda x: (mx.topk(x, 3) * weight).sum(),
+        "partition(x, 4)[..., 4]": lambda x: mx.partition(x, 4)[..., 4].sum(),
+        "median(x, -1)": lambda x: mx.median(x, -1).sum(),
+    }[call]
+    rank = host  # every row holds 0 to n - 1
+    half = np.isin(rank, [(n - 1) // 2, n // 2]) * (0.5 if n % 2 == 0 else 1)
+    expected = {
+        "topk(x, 3)": np.clip(rank - (n - 4), 0, 3),
+        "partition(x, 4)[..., 4]": rank == 4,
+        "median(x, -1)": half,
+    }[call]
+    np.testing.assert_array_equal(to_numpy(mx.grad(loss)(x)), expected)
+    _, (tangent,) = mx.jvp(loss, [x], [mx.ones_like(x)])
+    assert tangent.item() == expected.sum()
+
+
 @pytest.mark.parametrize("k", [1, 5, 37])
 @pytest.mark.parametrize("axis", [0, -1])
 def test_topk(k, axis):
