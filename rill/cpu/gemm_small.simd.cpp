@@ -20,9 +20,8 @@ HWY_BEFORE_NAMESPACE();
 namespace rill {
 namespace HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
 #if HWY_TARGET != HWY_SCALAR
+namespace hn = hwy::HWY_NAMESPACE;
 
 /// B as the kernels read it: rows of `n` numbers of type T, `stride` apart.
 template <class T>

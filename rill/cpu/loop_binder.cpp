@@ -141,7 +141,7 @@ bool LoopBinder::add_product(const Item& item, Ops& ops) {
   return true;
 }
 
-void LoopBinder::reduce_into(uint16_t from, ReduceAttrs attrs, Dtype in, const Shape& shape,
+void LoopBinder::reduce_into(uint16_t from, const ReduceAttrs& attrs, Dtype in, const Shape& shape,
                              const Strides& strides, uint16_t to, Ops& ops) {
   LoopOp op = operation(LoopOpKind::reduce, to, {from});
   op.detail = static_cast<uint16_t>(code_.reductions.size());

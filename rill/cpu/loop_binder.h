@@ -53,7 +53,7 @@ class LoopBinder {
   uint16_t lasting(size_t bytes);
   uint16_t passing(size_t bytes);
   LoopOp copy_of(uint16_t value, uint16_t to);
-  void reduce_into(uint16_t from, ReduceAttrs attrs, Dtype in, const Shape& shape,
+  void reduce_into(uint16_t from, const ReduceAttrs& attrs, Dtype in, const Shape& shape,
                    const Strides& strides, uint16_t to, Ops& ops);
   bool is_carry(uint16_t place) const { return place < operands_.carry; }
   uint16_t root(uint16_t place) const { return places_[place].root; }

@@ -36,8 +36,8 @@ using SortNarrow = void (*)(void* keys, int64_t rows, int64_t n);
 /// For keys that are integers of 2, 4 or 8 bytes.
 SortNarrow find_sort_narrow(Dtype key);
 
-/// Whether 32-bit keys are better sorted by sort_words_avx2 than by Highway's own choice. If not, it
-/// may not be called.
+/// Whether 32-bit keys are better sorted by sort_words_avx2 than by Highway's own choice. If not,
+/// it may not be called.
 bool prefers_avx2_words();
 void sort_words_avx2(int32_t* keys, int64_t n);
 void sort_words_avx2(uint32_t* keys, int64_t n);

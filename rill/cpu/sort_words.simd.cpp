@@ -52,16 +52,13 @@ bool prefers_avx2_words() {
 #endif
 }
 
-void sort_words_avx2(int32_t* keys, int64_t n) {
 #if HWY_TARGETS & HWY_AVX2
-  N_AVX2::SortWords(keys, n);
+void sort_words_avx2(int32_t* keys, int64_t n) { N_AVX2::SortWords(keys, n); }
+void sort_words_avx2(uint32_t* keys, int64_t n) { N_AVX2::SortWords(keys, n); }
+#else
+void sort_words_avx2(int32_t*, int64_t) {}
+void sort_words_avx2(uint32_t*, int64_t) {}
 #endif
-}
-void sort_words_avx2(uint32_t* keys, int64_t n) {
-#if HWY_TARGETS & HWY_AVX2
-  N_AVX2::SortWords(keys, n);
-#endif
-}
 
 }  // namespace rill::sort_kernels
 #endif

@@ -13,9 +13,9 @@ HWY_BEFORE_NAMESPACE();
 namespace rill {
 namespace HWY_NAMESPACE {
 
+#if HWY_TARGET != HWY_SCALAR
 namespace hn = hwy::HWY_NAMESPACE;
 
-#if HWY_TARGET != HWY_SCALAR
 /// The modulus, of squares in double precision: neither large nor small numbers get lost.
 void Modulus(void* dst, const void* a, const void* b, const void* c, int64_t n) {
   const hn::ScalableTag<double> d;
