@@ -89,7 +89,8 @@ void bind_quantized_products(nb::module_& m) {
       "x @ W.T (with transpose=False x @ W) for the matrix W that w, scales and biases hold as\n"
       "quantize() made them; batches broadcast. Sums are in float32. ValueError when the operands\n"
       "do not fit.\n\n"
-      "    y = mx.quantized_matmul(x, *mx.quantize(w, bits=8), bits=8)");
+      "    w_q, scales, biases = mx.quantize(w, bits=8)\n"
+      "    y = mx.quantized_matmul(x, w_q, scales, biases, bits=8)");
   m.def(
       "gather_qmm",
       [](ArrayArg x, ArrayArg w, ArrayArg scales, nb::object biases, nb::object lhs_indices,
