@@ -80,10 +80,10 @@ def simple(signature):
 
 
 def documentation(text):
-    """Returns the lines of a docstring; bars are no substitutions of reStructuredText."""
+    """Returns the lines of a docstring; bars and stars are no markup of reStructuredText."""
     text = re.sub(
         r"^(?!\s*(?:>>>|\.\.\.)).*$",
-        lambda line: line[0].replace("|", r"\|"),
+        lambda line: line[0].replace("|", r"\|").replace("**kwargs", r"\*\*kwargs"),
         text or "",
         flags=re.M,
     )
