@@ -83,7 +83,7 @@ def documentation(text):
     """Returns the lines of a docstring; bars and stars are no markup of reStructuredText."""
     text = re.sub(
         r"^(?!\s*(?:>>>|\.\.\.)).*$",
-        lambda line: line[0].replace("|", r"\|").replace("**kwargs", r"\*\*kwargs"),
+        lambda line: re.sub(r"\||(?<!`)\*(?=\*?\w)", r"\\\g<0>", line[0]),
         text or "",
         flags=re.M,
     )
