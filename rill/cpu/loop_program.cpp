@@ -153,8 +153,15 @@ void LoopProgram::finish() {
   go(0);
 }
 
+// One jump for each operation: joined to a single one, the processor could not predict it.
+#if defined(__GNUC__) && !defined(__clang__)
+#define RILL_KEEP_JUMPS [[gnu::optimize("no-gcse", "no-crossjumping")]]
+#else
+#define RILL_KEEP_JUMPS
+#endif
+
 /// No steps: notes where each operation jumps to.
-bool LoopProgram::go(int64_t steps) {
+RILL_KEEP_JUMPS bool LoopProgram::go(int64_t steps) {
 #define ONE(name) {&&name, &&name, &&name, &&name},
 #define TWO(name) {&&name, &&name##_a, &&name##_b, &&name},
 #define THREE(name) {&&name, &&name##_a, &&name##_b, &&name##_c},
