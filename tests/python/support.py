@@ -7,6 +7,7 @@ the tests themselves are checked.
 import importlib
 import os
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -197,3 +198,12 @@ def host(x):
 def normal(shape, seed=0):
     """Normal numbers for NumPy, the same for a shape and seed."""
     return np.random.default_rng([seed, *shape]).standard_normal(shape)
+
+
+def in_threads(work, count):
+    """Calls work(i) for i < count, each in a thread of its own, and waits for all."""
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

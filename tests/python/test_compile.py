@@ -1,14 +1,13 @@
 """mx.compile: what it gives, what it keeps apart, what it refuses."""
 
 import gc
-import threading
 import weakref
 from collections import namedtuple
 from functools import partial
 
 import numpy as np
 import pytest
-from support import Traced, assert_same, mx, rill_only, to_numpy
+from support import Traced, assert_same, in_threads, mx, rill_only, to_numpy
 
 Pair = namedtuple("Pair", "first second")
 
@@ -297,11 +296,7 @@ def test_one_function_in_many_threads():
             if not np.array_equal(to_numpy(g(inputs[i], inputs[i])), expected[i]):
                 wrong.append(i)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 8)
     assert not wrong
     assert f.count == 1
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from support import Traced, assert_same, mx, rill_only, to_numpy
+from support import Traced, assert_same, in_threads, mx, rill_only, to_numpy
 
 pytestmark = rill_only
 
@@ -365,11 +365,7 @@ def test_threads():
             if not np.array_equal(to_numpy(g(inputs[shape])), expected[shape]):
                 wrong.append(shape)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 6)
     assert not wrong
     assert f.count == 1
 
