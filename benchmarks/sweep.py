@@ -4,7 +4,7 @@
 
 Prints the rows by their ratio, Rill to NumPy, and writes results/sweep/<date>-<processor>.json.
 Rill and NumPy run in one process and take turns, each time is the median of the rounds, each
-result is compared with NumPy's in some places. sweep_rows.py has the table.
+result is compared with NumPy's in some places. sweep_table.py has the table.
 """
 
 from __future__ import annotations

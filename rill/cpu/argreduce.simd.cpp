@@ -40,8 +40,8 @@ struct Search {
     return Better(*static_cast<const C*>(a), *static_cast<const C*>(b));
   }
 
-  /// A candidate of each lane: its value, and its index in the elements.
-  struct Lanes {
+  /// One of each lane: its value, and its index in the elements.
+  struct Candidates {
     hn::Vec<D> value;
     hn::Vec<DI> index;
 
@@ -51,7 +51,7 @@ struct Search {
       index = hn::IfThenElse(hn::RebindMask(DI(), mask), at, index);
     }
     /// The same with a tie going to the lower index.
-    HWY_INLINE void Merge(const Lanes& other) {
+    HWY_INLINE void Merge(const Candidates& other) {
       const DI di;
       const auto better = hn::RebindMask(di, BetterLanes(other.value, value));
       const auto equal = hn::RebindMask(di, hn::Eq(other.value, value));
@@ -70,9 +70,9 @@ struct Search {
     const DI di;
     constexpr int unroll = 4;
     const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-    // The lanes of part k note the index at which their group of `unroll` vectors begins.
-    Lanes part[unroll];
-    for (Lanes& x : part) x = {hn::Set(d, before), hn::Zero(di)};
+    // Part k notes the index at which their group of `unroll` vectors begins.
+    Candidates part[unroll];
+    for (Candidates& x : part) x = {hn::Set(d, before), hn::Zero(di)};
     auto group = [&](int64_t i) HWY_ATTR { return hn::Set(di, static_cast<Index>(i)); };
     int64_t i = 0;
     for (; i + unroll * lanes <= n; i += unroll * lanes) {
@@ -82,7 +82,7 @@ struct Search {
     }
     for (; i + lanes <= n; i += lanes) part[0].Take(LoadAs(d, p + i), group(i));
 
-    Lanes all = part[0];
+    Candidates all = part[0];
     all.index = hn::Add(all.index, hn::Iota(di, 0));
     for (int k = 1; k < unroll; ++k) {
       const auto at = hn::Add(part[k].index, hn::Iota(di, static_cast<Index>(k * lanes)));
