@@ -85,25 +85,23 @@ HWY_INLINE Floats Unit(Words w, float below) {
   return hn::Min(u, hn::Set(floats, below));
 }
 
-// Each writer stores one vector of words as items of its type.
+// Each maker turns a vector of words into items of its type.
 
-struct WriteBits {
+struct MakeBits {
   using Item = uint32_t;
-  explicit WriteBits(const Blocks&) {}
-  HWY_INLINE void operator()(Words w, Item* out) const { hn::Store(w, words, out); }
+  explicit MakeBits(const Blocks&) {}
+  HWY_INLINE Words operator()(Words w) const { return w; }
 };
 
 template <bool scaled>
-struct WriteFloat32 {
+struct MakeFloat32 {
   using Item = float;
   float low, range;
-  explicit WriteFloat32(const Blocks& job) : low(job.low), range(job.range) {}
-  HWY_INLINE void operator()(Words w, Item* out) const {
-    Floats u = Unit(w, 0x1.fffffep-1f);
-    if constexpr (scaled) {
-      u = hn::Add(hn::Mul(u, hn::Set(floats, range)), hn::Set(floats, low));
-    }
-    hn::Store(u, floats, out);
+  explicit MakeFloat32(const Blocks& job) : low(job.low), range(job.range) {}
+  HWY_INLINE Floats operator()(Words w) const {
+    const Floats u = Unit(w, 0x1.fffffep-1f);
+    if constexpr (!scaled) return u;
+    return hn::Add(hn::Mul(u, hn::Set(floats, range)), hn::Set(floats, low));
   }
 };
 
@@ -142,17 +140,17 @@ struct Bfloat16 {
 };
 
 template <class Half, bool scaled>
-struct WriteHalf {
+struct MakeHalf {
   using Item = uint16_t;
   float low, range;
-  explicit WriteHalf(const Blocks& job) : low(job.low), range(job.range) {}
-  HWY_INLINE void operator()(Words w, Item* out) const {
+  explicit MakeHalf(const Blocks& job) : low(job.low), range(job.range) {}
+  HWY_INLINE Halves operator()(Words w) const {
     Halves half = Half::Narrow(Unit(w, Half::below_one));
     if constexpr (scaled) {
       half = Half::Narrow(hn::Mul(Half::Widen(half), hn::Set(floats, range)));
       half = Half::Narrow(hn::Add(Half::Widen(half), hn::Set(floats, low)));
     }
-    hn::Store(half, halves, out);
+    return half;
   }
 };
 
@@ -183,20 +181,44 @@ HWY_INLINE void SetCounters(uint32_t first, uint32_t offset, Words* x0, Words* x
   for (int v = 0; v < batch; ++v) x1[v] = hn::Add(x0[v], hn::Set(words, offset));
 }
 
-template <class Writer>
-HWY_INLINE void WriteBatch(const Writer& write, const Words* x, typename Writer::Item* out) {
-#pragma GCC unroll 4
-  for (int v = 0; v < batch; ++v) write(x[v], out + v * hn::Lanes(words));
+/// Whether whole lines can be written there. Nowhere is not.
+HWY_INLINE bool Aligned(const void* at) {
+  return at && reinterpret_cast<uintptr_t>(at) % line == 0;
 }
 
-template <class Writer>
-void RunBlocks(const Blocks& job) {
-  using Item = typename Writer::Item;
-  alignas(line) Item lower[tile];
-  alignas(line) Item upper[tile];
-  const Writer write(job);
+template <bool stream, class Maker>
+HWY_INLINE void WriteBatch(const Maker& make, const Words* x, typename Maker::Item* out) {
+  const hn::Rebind<typename Maker::Item, decltype(words)> d;
+#pragma GCC unroll 4
+  for (int v = 0; v < batch; ++v) {
+    const auto items = hn::BitCast(d, make(x[v]));
+    if constexpr (stream) hn::Stream(items, d, out + v * hn::Lanes(words));
+    else hn::Store(items, d, out + v * hn::Lanes(words));
+  }
+}
+
+/// Blocks [begin, end) of the job. They are whole batches, or `lower` and `upper` have room for one
+/// more.
+template <bool stream, class Maker>
+HWY_INLINE void MakeBlocks(const Blocks& job, int64_t begin, int64_t end,
+                           typename Maker::Item* lower, typename Maker::Item* upper) {
+  const Maker make(job);
   const Schedule schedule(job.key0, job.key1);
   const int64_t step = batch * static_cast<int64_t>(hn::Lanes(words));
+  for (int64_t i = begin; i < end; i += step) {
+    Words x0[batch], x1[batch];
+    SetCounters(static_cast<uint32_t>(job.first + i), job.offset, x0, x1);
+    Threefry(schedule, x0, x1);
+    WriteBatch<stream>(make, x0, lower + (i - begin));
+    WriteBatch<stream>(make, x1, upper + (i - begin));
+  }
+}
+
+template <class Maker>
+void RunBlocks(const Blocks& job) {
+  using Item = typename Maker::Item;
+  alignas(line) Item lower[tile];
+  alignas(line) Item upper[tile];
   const auto flush = [&](const Item* from, void* to, int64_t begin, int64_t count) {
     if (!to) return;
     const auto* src = reinterpret_cast<const uint8_t*>(from);
@@ -204,15 +226,16 @@ void RunBlocks(const Blocks& job) {
     if (job.stream) CopyOut<true>(src, dst, count * sizeof(Item));
     else CopyOut<false>(src, dst, count * sizeof(Item));
   };
-  for (int64_t begin = 0; begin < job.count; begin += tile) {
+  int64_t begin = 0;
+  if (job.stream && Aligned(job.lower) && Aligned(job.upper)) {
+    // Arithmetic and memory overlap where words go there straight from the registers.
+    begin = job.count / tile * tile;
+    MakeBlocks<true, Maker>(job, 0, begin, static_cast<Item*>(job.lower),
+                            static_cast<Item*>(job.upper));
+  }
+  for (; begin < job.count; begin += tile) {
     const int64_t count = std::min(tile, job.count - begin);
-    for (int64_t i = 0; i < count; i += step) {
-      Words x0[batch], x1[batch];
-      SetCounters(static_cast<uint32_t>(job.first + begin + i), job.offset, x0, x1);
-      Threefry(schedule, x0, x1);
-      WriteBatch(write, x0, lower + i);
-      WriteBatch(write, x1, upper + i);
-    }
+    MakeBlocks<false, Maker>(job, begin, begin + count, lower, upper);
     flush(lower, job.lower, begin, count);
     flush(upper, job.upper, begin, count);
   }
@@ -221,15 +244,15 @@ void RunBlocks(const Blocks& job) {
 void Run(const Blocks& job) {
   const bool scaled = job.low != 0 || job.range != 1;
   switch (job.output) {
-    case Output::bits: return RunBlocks<WriteBits>(job);
+    case Output::bits: return RunBlocks<MakeBits>(job);
     case Output::float32:
-      return scaled ? RunBlocks<WriteFloat32<true>>(job) : RunBlocks<WriteFloat32<false>>(job);
+      return scaled ? RunBlocks<MakeFloat32<true>>(job) : RunBlocks<MakeFloat32<false>>(job);
     case Output::float16:
-      return scaled ? RunBlocks<WriteHalf<Float16, true>>(job)
-                    : RunBlocks<WriteHalf<Float16, false>>(job);
+      return scaled ? RunBlocks<MakeHalf<Float16, true>>(job)
+                    : RunBlocks<MakeHalf<Float16, false>>(job);
     case Output::bfloat16:
-      return scaled ? RunBlocks<WriteHalf<Bfloat16, true>>(job)
-                    : RunBlocks<WriteHalf<Bfloat16, false>>(job);
+      return scaled ? RunBlocks<MakeHalf<Bfloat16, true>>(job)
+                    : RunBlocks<MakeHalf<Bfloat16, false>>(job);
   }
 }
 

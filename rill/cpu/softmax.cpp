@@ -15,6 +15,7 @@ namespace rill {
 namespace {
 
 using softmax_kernels::Kernel;
+using softmax_kernels::Pending;
 
 constexpr int64_t scratch_bytes = 64 * 1024;  // the terms of one row
 constexpr int64_t chunk_items = 16384;        // what one chunk of a parallel loop computes
@@ -75,6 +76,22 @@ void softmax_long_row(const Rows& rows, int64_t row, uint8_t* dst, bool stream) 
   });
 }
 
+/// Rows [begin, end) past the cache. Each is written while the next is computed.
+void softmax_one_behind(const Rows& rows, int64_t begin, int64_t end, uint8_t* dst) {
+  alignas(64) uint8_t terms[2][scratch_bytes];
+  const Kernel& kernel = rows.kernel;
+  Pending last{};
+  for (int64_t row = begin; row < end; ++row) {
+    uint8_t* mine = terms[row % 2];
+    const double max = kernel.max(rows.at(row), rows.n);
+    const double sum = last.dst ? kernel.exp_sum_and_scale(rows.at(row), rows.n, max, mine, last)
+                                : kernel.exp_sum(rows.at(row), rows.n, max, mine);
+    last = {mine, 1 / sum, dst + row * rows.n * rows.item};
+  }
+  if (last.dst) kernel.scale(last.terms, rows.n, last.factor, last.dst, true);
+  stream_fence();
+}
+
 Rows rows_of(Dtype dtype, const void* src, int64_t n) {
   RILL_ASSERT(is_floating(dtype));
   return {softmax_kernels::find(dtype), size_of(dtype), static_cast<const uint8_t*>(src), n};
@@ -122,7 +139,9 @@ void softmax_rows(Dtype dtype, const void* src, int64_t count, int64_t n, void* 
     return;
   }
   int64_t grain = long_grain(count * n, chunk_items) / std::max<int64_t>(n, 16);
+  const bool behind = stream && n * rows.item % 64 == 0 && reinterpret_cast<uintptr_t>(to) % 64 == 0;
   parallel_for(count, std::max<int64_t>(1, grain), [&](int64_t begin, int64_t end) {
+    if (behind) return softmax_one_behind(rows, begin, end, to);
     alignas(64) uint8_t terms[scratch_bytes];
     for (int64_t row = begin; row < end; ++row) {
       Normaliser by = normaliser(rows, row, terms);

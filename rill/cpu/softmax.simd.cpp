@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "rill/cpu/half-inl.h"
 #include "rill/cpu/math_exp-inl.h"
@@ -21,6 +22,7 @@ namespace rill {
 namespace HWY_NAMESPACE {
 
 using softmax_kernels::Kernel;
+using softmax_kernels::Pending;
 
 /// Rows of elements T, computed in C.
 template <class T, class C>
@@ -50,6 +52,12 @@ struct Softmax {
   }
 
   static double ExpSum(const void* src, int64_t n, double max, void* terms) {
+    return ExpSumAndScale<false>(src, n, max, terms, {});
+  }
+
+  template <bool scales = true>
+  static double ExpSumAndScale(const void* src, int64_t n, double max, void* terms,
+                               const Pending& pending) {
     const T* p = static_cast<const T*>(src);
     C* out = static_cast<C*>(terms);
     const D d;
@@ -69,6 +77,11 @@ struct Softmax {
         if (out != nullptr) hn::StoreU(v, d, out + i + k * step);
         parts[k] = hn::Add(parts[k], v);
       }
+      if constexpr (scales) StreamBlock(pending, i);
+    }
+    if constexpr (scales) {
+      ScalePlain(static_cast<const C*>(pending.terms) + i, n - i, static_cast<C>(pending.factor),
+                 static_cast<T*>(pending.dst) + i);
     }
     RILL_UNROLL(16)
     for (int64_t k = 0; k < vectors; ++k) hn::Store(parts[k], d, sums + k * step);
@@ -110,29 +123,43 @@ struct Softmax {
     for (int64_t i = whole; i < n; ++i) out[i] = T(p[i] * factor);
   }
 
+  /// Writes `lanes` results past the cache, from element i on.
+  static HWY_INLINE void StreamBlock(const Pending& row, int64_t i) {
+    const C* p = static_cast<const C*>(row.terms) + i;
+    const C by = static_cast<C>(row.factor);
+    T* out = static_cast<T*>(row.dst) + i;
+    const D d;
+    if constexpr (std::is_same_v<T, C>) {
+      RILL_UNROLL(16)
+      for (int64_t k = 0; k < lanes; k += step) {
+        hn::Stream(hn::Mul(hn::LoadU(d, p + k), hn::Set(d, by)), d, out + k);
+      }
+    } else {
+      alignas(64) T values[lanes];
+      ScalePlain(p, lanes, by, values);
+      const hn::CappedTag<uint8_t, 64> bytes;
+      const uint8_t* from = reinterpret_cast<const uint8_t*>(values);
+      for (size_t k = 0; k < sizeof(values); k += hn::Lanes(bytes)) {
+        hn::Stream(hn::Load(bytes, from + k), bytes, reinterpret_cast<uint8_t*>(out) + k);
+      }
+    }
+  }
+
   static void Scale(const void* terms, int64_t n, double factor, void* dst, bool stream) {
     const C* p = static_cast<const C*>(terms);
     T* out = static_cast<T*>(dst);
     const C by = static_cast<C>(factor);
     if (!stream) return ScalePlain(p, n, by, out);
-    constexpr int64_t block = 256;
     const int64_t bytes_to_line = -reinterpret_cast<intptr_t>(out) & 63;
     int64_t i = std::min<int64_t>(n, bytes_to_line / sizeof(T));
     ScalePlain(p, i, by, out);
-    alignas(64) T values[block];
-    const hn::CappedTag<uint8_t, 64> d;
-    for (; i + block <= n; i += block) {
-      ScalePlain(p + i, block, by, values);
-      const uint8_t* from = reinterpret_cast<const uint8_t*>(values);
-      uint8_t* to = reinterpret_cast<uint8_t*>(out + i);
-      for (size_t k = 0; k < sizeof(values); k += hn::Lanes(d)) {
-        hn::Stream(hn::Load(d, from + k), d, to + k);
-      }
-    }
-    ScalePlain(p + i, n - i, by, out + i);
+    const Pending aligned{p + i, factor, out + i};
+    int64_t k = 0;
+    for (; i + k + lanes <= n; k += lanes) StreamBlock(aligned, k);
+    ScalePlain(p + i + k, n - i - k, by, out + i + k);
   }
 
-  static Kernel Make() { return {sizeof(C), RowMax, ExpSum, Scale}; }
+  static Kernel Make() { return {sizeof(C), RowMax, ExpSum, ExpSumAndScale, Scale}; }
 };
 
 Kernel FindSoftmax(Dtype dtype) {
