@@ -8,6 +8,7 @@
 #include "rill/ops/recorded.h"
 #include "rill/ops/reduce.h"
 #include "rill/ops/shape.h"
+#include "rill/ops/shape_attrs.h"
 
 namespace rill {
 
@@ -18,11 +19,19 @@ Array transposed(const Array& x) {
   return is_complex(x.dtype()) ? conjugate(t) : t;
 }
 
+/// a^T g, the cotangent of the right factor b, with its elements where b has them: the weights of
+/// x @ w.T get a gradient whose rows are those of w, for whatever reads both.
+Array right_cotangent(const Array& a, const Array& b, const Array& g) {
+  const bool turned = &b.node().op == &transpose_op && b.ndim() == 2 && !is_complex(b.dtype());
+  if (!turned) return matmul(transposed(a), g);
+  return swapaxes(matmul(swapaxes(g, -1, -2), a), -1, -2);
+}
+
 Arrays matmul_vjp(const VjpArgs& args) {
   const Array& g = args.cotangents[0];
   Arrays result(2);
   if (args.wanted[0]) result[0] = matmul(g, transposed(args.inputs[1]));
-  if (args.wanted[1]) result[1] = matmul(transposed(args.inputs[0]), g);
+  if (args.wanted[1]) result[1] = right_cotangent(args.inputs[0], args.inputs[1], g);
   return result;
 }
 Arrays matmul_jvp(const JvpArgs& args) {
@@ -42,7 +51,7 @@ Arrays addmm_vjp(const VjpArgs& args) {
   if (args.wanted[0]) result[0] = attrs.beta == 1 ? g : g * attrs.beta;
   Array scaled = attrs.alpha == 1 ? g : g * attrs.alpha;
   if (args.wanted[1]) result[1] = matmul(scaled, transposed(args.inputs[2]));
-  if (args.wanted[2]) result[2] = matmul(transposed(args.inputs[1]), scaled);
+  if (args.wanted[2]) result[2] = right_cotangent(args.inputs[1], args.inputs[2], scaled);
   return result;
 }
 Arrays addmm_jvp(const JvpArgs& args) {

@@ -56,6 +56,8 @@ std::optional<Strides> reshaped_strides(const Output& source, const Shape& shape
 /// Strides and offset, in elements, of a slice of `source`.
 Layout sliced_layout(const Output& source, const SliceAttrs& slice);
 
+extern const OpInfo transpose_op;  // a view
+
 // The operations whose kernels move data; the others are views, the same on every device.
 extern const OpInfo reshape_op;
 extern const OpInfo contiguous_op;

@@ -27,7 +27,6 @@ Arrays linear_jvp(const JvpArgs& args) {
 }
 
 extern const OpInfo broadcast_op;
-extern const OpInfo transpose_op;
 extern const OpInfo slice_op;
 extern const OpInfo diagonal_op;
 
@@ -47,6 +46,8 @@ const OpInfo broadcast_op{
       launch.out().place_view(in, broadcast_strides(in.shape, in.strides, launch.out().shape), 0);
     }),
 };
+
+}  // namespace
 
 const OpInfo transpose_op{
     .name = "transpose",
@@ -70,6 +71,8 @@ const OpInfo transpose_op{
       launch.out().place_view(in, std::move(strides), 0);
     }),
 };
+
+namespace {
 
 const OpInfo slice_op{
     .name = "slice",

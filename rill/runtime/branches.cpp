@@ -8,7 +8,7 @@ namespace rill {
 namespace {
 
 constexpr double least_gain = 60e3;     // nanoseconds: waking a parked thread takes about 50e3
-constexpr double least_share = 0.2;     // of the work of the stage
+constexpr double least_share = 0.2;     // of the time of the stage
 constexpr uint32_t longest_look = 512;  // steps before a join, so that finding stages stays cheap
 
 /// Steps by the branch to which they belong, as more and more earlier ones are looked at.
@@ -18,10 +18,12 @@ class Groups {
     std::iota(parent_.begin(), parent_.end(), 0u);
   }
 
-  void add(uint32_t step, double cost, const SmallVector<uint32_t, 4>& readers, uint32_t end) {
+  void add(uint32_t step, const BranchStep& what, const SmallVector<uint32_t, 4>& readers,
+           uint32_t end) {
     uint32_t own = step - begin_;
-    cost_[own] = cost;
-    total_ += cost;
+    cost_[own] = what.cost;
+    total_ += what.cost;
+    divided_ += what.divided;
     for (uint32_t reader : readers) {
       if (reader >= end) continue;
       uint32_t other = root(reader - begin_);
@@ -35,7 +37,8 @@ class Groups {
   /// What is saved if the groups run side by side, where it is worth it; otherwise 0.
   double gain(double width) const {
     double saved = total_ - std::max(longest_, total_ / width);
-    return saved >= least_gain && saved >= least_share * total_ ? saved : 0;
+    double time = total_ + divided_ / width;
+    return saved >= least_gain && saved >= least_share * time ? saved : 0;
   }
 
   double cost_of(uint32_t step) { return cost_[root(step - begin_)]; }
@@ -51,6 +54,7 @@ class Groups {
   std::vector<uint32_t> parent_;  // another step of the group
   std::vector<double> cost_;      // of the group, at its root
   double total_ = 0;
+  double divided_ = 0;
   double longest_ = 0;
 };
 
@@ -84,7 +88,7 @@ class Stages {
     double most = 0;
     uint32_t best = end;
     for (uint32_t i = end; i-- > first;) {
-      groups.add(i, steps_[i].cost, readers_[i], end);
+      groups.add(i, steps_[i], readers_[i], end);
       double saved = groups.gain(static_cast<double>(width_));
       if (saved > most) {
         most = saved;
@@ -109,7 +113,7 @@ class Stages {
   /// The largest first, each to the branch that has the least to do.
   std::vector<std::vector<uint32_t>> shared_out(uint32_t begin, uint32_t end) const {
     Groups groups(begin, end);
-    for (uint32_t i = end; i-- > begin;) groups.add(i, steps_[i].cost, readers_[i], end);
+    for (uint32_t i = end; i-- > begin;) groups.add(i, steps_[i], readers_[i], end);
     std::vector<uint32_t> roots;
     for (uint32_t i = begin; i < end; ++i) {
       if (groups.group_of(i) == i) roots.push_back(i);

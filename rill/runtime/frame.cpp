@@ -25,13 +25,12 @@ void hand_over(Output& from, Output& to) {
   }
 }
 
-/// The part of a step's work that keeps to one core. Large steps divide themselves over the pool.
-double one_core_cost(const Step& step) {
+/// Whether a step is one core's work. Large steps divide themselves over the pool.
+bool keeps_to_one_core(const Step& step) {
   constexpr double divided_cost = 100e3;  // nanoseconds
   constexpr int64_t divided_size = 32 << 10;
-  bool keeps_to_one = step.program ? element_count(step.program->shape) <= divided_size
-                                   : step.node().op.one_core || step.cost < divided_cost;
-  return keeps_to_one ? step.cost : 0;
+  return step.program ? element_count(step.program->shape) <= divided_size
+                      : step.node().op.one_core || step.cost < divided_cost;
 }
 
 }  // namespace
@@ -289,7 +288,8 @@ std::vector<Stage> FrameBuilder::stages_of_task(uint32_t task) const {
   std::vector<BranchStep> steps;
   for (uint32_t s = 0; s < frame.steps_.size(); ++s) {
     const Frame::FrameStep& item = frame.steps_[s];
-    BranchStep step{one_core_cost(item.step), {}};
+    BranchStep step;
+    (keeps_to_one_core(item.step) ? step.cost : step.divided) = item.step.cost;
     for (const Frame::Operand& operand : item.operands) {
       if (!operand.goes_home) continue;
       uint32_t before = step_of.at(&operand.home->node());

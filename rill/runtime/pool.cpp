@@ -62,6 +62,9 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
+thread_local bool is_worker = false;
+thread_local int open_loops = 0;  // of this thread
+
 }  // namespace
 
 std::atomic<Pool*> Pool::instance_{nullptr};
@@ -151,7 +154,9 @@ void Pool::push(TaskList tasks) {
 }
 
 void Pool::open(Loop& loop) {
+  const bool enters = open_loops++ == 0 && !is_worker;
   std::unique_lock lock(mutex_);
+  guests_ += enters ? 1 : 0;
   add_demand_locked(loop.seats);
   loop.next = std::exchange(loops_, &loop);
   if (loop.next) loop.next->previous = &loop;
@@ -161,17 +166,31 @@ void Pool::open(Loop& loop) {
 }
 
 void Pool::close(Loop& loop) {
-  {
-    std::scoped_lock lock(mutex_);
-    if (loop.seats > 0) {
-      add_demand_locked(-static_cast<int64_t>(loop.seats));
-      loop.seats = 0;
-      unlink_locked(loop);
-    }
+  const bool leaves = --open_loops == 0 && !is_worker;
+  std::unique_lock lock(mutex_);
+  if (loop.seats > 0) {
+    add_demand_locked(-static_cast<int64_t>(loop.seats));
+    loop.seats = 0;
+    unlink_locked(loop);
   }
+  guests_ -= leaves ? 1 : 0;
+  const Wakes for_others = leaves ? wakes_locked() : Wakes{};
+  lock.unlock();
+  wake(for_others);
   // Acquire, here and below: what the helpers wrote is visible to the opener.
-  auto empty = [&] { return loop.helpers.load(std::memory_order_acquire) == 0; };
-  if (spin_until(empty)) return;
+  if (spin_until([&] { return loop.helpers.load(std::memory_order_acquire) == 0; })) return;
+  if (leaves) return wait_for_helpers(loop);
+  lock.lock();
+  ++waiting_;
+  const Wakes instead = wakes_locked();
+  lock.unlock();
+  wake(instead);
+  wait_for_helpers(loop);
+  lock.lock();
+  --waiting_;
+}
+
+void Pool::wait_for_helpers(Loop& loop) {
   uint32_t inside = loop.helpers.fetch_or(Loop::sleeping, std::memory_order_acquire);
   for (inside |= Loop::sleeping; inside != Loop::sleeping;
        inside = loop.helpers.load(std::memory_order_acquire)) {
@@ -199,12 +218,22 @@ Loop* Pool::take_seat_locked() {
   return loop;
 }
 
-/// Who should be woken, since more is to be done than the workers that are awake will take. At
-/// most two: each of them comes here again when it takes something, so a crowd wakes as a tree.
+/// More is to be done than the workers that are awake will take. A queued task has a worker come
+/// even if every processor has a thread of ours; who opens a loop goes through it without help,
+/// which one thread more than there are processors would only interrupt.
+bool Pool::needs_another_locked() const {
+  if (static_cast<int64_t>(queue_.size()) > searching_) return true;
+  const auto awake = static_cast<int64_t>(workers_.size() - parked_.size());
+  // Relaxed: under the mutex.
+  return demand_.load(std::memory_order_relaxed) > searching_ &&
+         awake + guests_ - waiting_ < width_;
+}
+
+/// Who should be woken. At most two: each of them comes here again when it takes something, so a
+/// crowd wakes as a tree.
 Pool::Wakes Pool::wakes_locked() {
   Wakes wakes;
-  // Relaxed: under the mutex.
-  while (wakes.size < 2 && demand_.load(std::memory_order_relaxed) > searching_) {
+  while (wakes.size < 2 && needs_another_locked()) {
     if (!parked_.empty()) {
       Worker& worker = *parked_.back();
       parked_.pop_back();
@@ -212,7 +241,8 @@ Pool::Wakes Pool::wakes_locked() {
       choose_processor_locked(worker);
       wakes.workers[wakes.size++] = &worker;
       ++searching_;
-    } else if (workers_.size() >= worker_limit_ || !start_worker_locked()) {
+    } else if (workers_.size() >= worker_limit_ + static_cast<size_t>(waiting_) ||
+               !start_worker_locked()) {
       break;
     }
   }
@@ -272,6 +302,7 @@ void Pool::choose_processor_locked(Worker& worker) {
 
 void Pool::work(Worker& self) {
   self.thread = gettid();
+  is_worker = true;
   tasks_on_this_thread = 1;  // in or between tasks: waiting for others is never right here
   bool spun = false;
   std::unique_lock lock(mutex_);  // whoever started or woke this thread counted it as searching

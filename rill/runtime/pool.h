@@ -26,7 +26,7 @@ struct Loop {
   static constexpr uint32_t sleeping = uint32_t{1} << 31;
 };
 
-/// A queue of ready tasks and up to `width` threads. One mutex guards it: threads come here only
+/// A queue of ready tasks and up to `width` threads that do not wait. One mutex guards it: threads come here only
 /// when they run out of successors to run. The one pool of a process is made at first use and
 /// never destroyed; a forked child makes another.
 class Pool {
@@ -86,9 +86,11 @@ class Pool {
   void spin_or_park(Worker& self, bool& spun, std::unique_lock<std::mutex>& lock);
   Loop* take_seat_locked();
   Wakes wakes_locked();
+  bool needs_another_locked() const;
   bool start_worker_locked();
   static void wake(const Wakes& wakes);
   void choose_processor_locked(Worker& worker);
+  void wait_for_helpers(Loop& loop);
   void unlink_locked(Loop& loop);
   void add_demand_locked(int64_t change);
 
@@ -105,8 +107,10 @@ class Pool {
   TaskList queue_;
   Loop* loops_ = nullptr;        // the newest first
   int64_t searching_ = 0;        // workers awake that have no work: each will look again
+  int64_t guests_ = 0;           // threads of the program that have a loop open
+  int64_t waiting_ = 0;          // of workers and guests: asleep until helpers leave their loop
   std::deque<Worker> workers_;   // those started; a deque does not move them
-  size_t worker_limit_;          // fewer than width_ if the system has no more threads
+  size_t worker_limit_;          // besides those waiting: width_, or what the system lets us have
   std::vector<Worker*> parked_;  // the latest to park is the first to be woken
 };
 

@@ -21,7 +21,12 @@ using Branches = std::vector<std::vector<uint32_t>>;
 
 /// A step of so many microseconds.
 BranchStep step(double microseconds, std::initializer_list<uint32_t> after = {}) {
-  return {microseconds * 1e3, SmallVector<uint32_t, 4>(after)};
+  return {microseconds * 1e3, 0, SmallVector<uint32_t, 4>(after)};
+}
+
+/// One that divides itself.
+BranchStep wide_step(double microseconds, std::initializer_list<uint32_t> after = {}) {
+  return {0, microseconds * 1e3, SmallVector<uint32_t, 4>(after)};
 }
 
 TEST(Branches, RunSideBySideUntilTheyAreJoined) {
@@ -47,11 +52,19 @@ TEST(Branches, NeedNotBeJoined) {
   EXPECT_EQ(stages[0].branches, (Branches{{0}, {1, 2, 3}}));
 }
 
+TEST(Branches, WeighTheWorkThatDividesItself) {
+  Steps steps{step(100), step(100), wide_step(400, {0}), step(1, {1, 2})};
+  EXPECT_EQ(stages_of(steps, 2).size(), 2u);
+  steps[2] = wide_step(4000, {0});
+  EXPECT_TRUE(stages_of(steps, 2).empty());
+}
+
 TEST(Branches, AreNotMadeWhereTheySaveLittle) {
   EXPECT_TRUE(stages_of({step(20), step(20), step(1, {0, 1})}, 2).empty());
   EXPECT_TRUE(stages_of({step(5000), step(70), step(1, {0, 1})}, 2).empty());
   EXPECT_TRUE(stages_of({step(500), step(500, {0}), step(500, {1})}, 2).empty());
   EXPECT_TRUE(stages_of({step(500), step(500), step(1, {0, 1})}, 1).empty());
+  EXPECT_TRUE(stages_of({wide_step(500), wide_step(500), step(1, {0, 1})}, 2).empty());
   EXPECT_TRUE(stages_of({}, 2).empty());
 }
 
