@@ -19,7 +19,8 @@ using random_kernels::Output;
 
 constexpr int64_t line = 64;   // bytes of a cache line
 constexpr int64_t tile = 512;  // blocks that pass through the first-level cache at a time
-constexpr int batch = 4;       // vectors of blocks in flight: one block is a chain of 70 steps
+// Vectors of blocks in flight: one block is a chain of 70 steps. As many as there are registers for.
+constexpr int batch = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
 
 constexpr hn::ScalableTag<uint32_t> words{};
 constexpr hn::ScalableTag<float> floats{};
@@ -44,20 +45,20 @@ struct Schedule {
 
 template <int left>
 HWY_INLINE void Round(Words* x0, Words* x1) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < batch; ++v) x0[v] = hn::Add(x0[v], x1[v]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < batch; ++v) x1[v] = hn::RotateRight<32 - left>(x1[v]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < batch; ++v) x1[v] = hn::Xor(x1[v], x0[v]);
 }
 
 HWY_INLINE void Inject(const Schedule& schedule, int i, Words* x0, Words* x1) {
   const Words add0 = hn::Set(words, schedule.add0[i]);
   const Words add1 = hn::Set(words, schedule.add1[i]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < batch; ++v) x0[v] = hn::Add(x0[v], add0);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < batch; ++v) x1[v] = hn::Add(x1[v], add1);
 }
 
@@ -175,9 +176,9 @@ void CopyOut(const uint8_t* src, uint8_t* dst, int64_t bytes) {
 
 HWY_INLINE void SetCounters(uint32_t first, uint32_t offset, Words* x0, Words* x1) {
   const uint32_t lanes = static_cast<uint32_t>(hn::Lanes(words));
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (uint32_t v = 0; v < batch; ++v) x0[v] = hn::Iota(words, first + v * lanes);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < batch; ++v) x1[v] = hn::Add(x0[v], hn::Set(words, offset));
 }
 
@@ -189,7 +190,7 @@ HWY_INLINE bool Aligned(const void* at) {
 template <bool stream, class Maker>
 HWY_INLINE void WriteBatch(const Maker& make, const Words* x, typename Maker::Item* out) {
   const hn::Rebind<typename Maker::Item, decltype(words)> d;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < batch; ++v) {
     const auto items = hn::BitCast(d, make(x[v]));
     if constexpr (stream) hn::Stream(items, d, out + v * hn::Lanes(words));
