@@ -203,7 +203,7 @@ void SmallOf(const GemmCall& call) {
 /// Whether a call is taken; then it is computed.
 bool Small(const GemmCall& call) {
   const GemmShape& shape = call.shape;
-  constexpr int64_t most_numbers = 4096;  // of B
+  constexpr int64_t most_numbers = 8192;  // of B
   const bool wide = shape.dtype == Dtype::float64;
   const int64_t n = shape.n * (is_complex(shape.dtype) ? 2 : 1);
   const auto lanes = static_cast<int64_t>(wide ? hn::Lanes(hn::ScalableTag<double>())
