@@ -4,9 +4,8 @@
 #include <cstring>
 #include <optional>
 
-#include "rill/cpu/chains.h"
 #include "rill/cpu/copy.h"
-#include "rill/cpu/lowered.h"
+#include "rill/cpu/program_code.h"
 #include "rill/cpu/reduce.h"
 #include "rill/cpu/tile_operand.h"
 #include "rill/ops/reduce_ops.h"
@@ -23,7 +22,6 @@ constexpr int64_t tile_set_bytes = 24 << 10;  // what a tile touches: it fits th
 constexpr int64_t tiles_per_job = 32;         // what a core takes at a time, at least
 constexpr size_t near_bytes = size_t{1} << 20;
 constexpr uint16_t no_slot = 0xffff;
-constexpr int64_t worth_chains = 512;  // elements: below, finding them costs more
 
 struct Store {
   uint16_t reg;
@@ -42,13 +40,6 @@ bool is_uniform(const Output& array) {
   }
   return true;
 }
-
-/// A program as it runs on operands of which the same ones are single numbers.
-struct Code : RefCounted {
-  SmallVector<bool, 8> scalar;  // by input
-  Lowered low;
-  Chains chains;
-};
 
 class Runner {
  public:
@@ -73,7 +64,9 @@ class Runner {
   void prepare() {
     place_results();
     make_operands();
-    find_code();
+    SmallVector<bool, 8> scalar;
+    for (const TileOperand& operand : operands_) scalar.push_back(operand.is_scalar());
+    code_ = &program_code(program_, std::move(scalar), own_code_, kept_);
     make_stores();
     assign_slots();
     choose_tile();
@@ -90,7 +83,6 @@ class Runner {
   bool lies_like_results(const Output& operand) const;
   bool donate(Output& out) const;
   void make_operands();
-  void find_code();
   void make_stores();
   void assign_slots();
   void choose_tile();
@@ -141,8 +133,8 @@ class Runner {
   Axes order_;                     // and its axes from the slowest to the fastest
   bool far_ = false;               // what is read and written does not fit a cache that is near
   Ref<RefCounted>* kept_;
-  const Code* code_ = nullptr;  // what is kept, or:
-  Code own_code_;
+  const ProgramCode* code_ = nullptr;  // what is kept, or:
+  ProgramCode own_code_;
   SmallVector<TileOperand, 3> operands_;
   SmallVector<Store, 2> stores_;
   SmallVector<uint16_t, 8> slot_;  // by register
@@ -251,28 +243,6 @@ void Runner::make_operands() {
     }
     operands_.emplace_back(operand, std::move(shape), std::move(strides), widen);
   }
-}
-
-void Runner::find_code() {
-  SmallVector<bool, 8> scalar;
-  for (const TileOperand& operand : operands_) scalar.push_back(operand.is_scalar());
-  if (kept_ != nullptr && *kept_) {
-    code_ = static_cast<const Code*>(kept_->get());
-    if (std::ranges::equal(code_->scalar, scalar)) return;
-  }
-  Code* code = &own_code_;
-  if (kept_ != nullptr) {
-    auto made = make_ref<Code>();
-    code = made.get();
-    *kept_ = std::move(made);
-  }
-  code->low = lowered(program_);
-  if (element_count(program_.shape) >= worth_chains) {
-    auto is_scalar = [&](uint16_t reg) { return scalar[reg]; };
-    code->chains = join_chains(program_, code->low, program_.outputs, is_scalar);
-  }
-  code->scalar = std::move(scalar);
-  code_ = code;
 }
 
 void Runner::make_stores() {
