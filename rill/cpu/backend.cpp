@@ -11,7 +11,7 @@ class CpuBackend final : public Backend {
  public:
   void run(Step& step) override {
     if (step.program) {
-      run_program(*step.program, step.inputs, step.results);
+      run_program(*step.program, step.inputs, step.results, step.stored ? &step.kept : nullptr);
       return;
     }
     Node& node = step.node();

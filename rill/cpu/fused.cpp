@@ -4,9 +4,8 @@
 #include <cstring>
 #include <optional>
 
-#include "rill/cpu/chains.h"
 #include "rill/cpu/copy.h"
-#include "rill/cpu/lowered.h"
+#include "rill/cpu/program_code.h"
 #include "rill/cpu/reduce.h"
 #include "rill/cpu/tile_operand.h"
 #include "rill/ops/reduce_ops.h"
@@ -23,7 +22,6 @@ constexpr int64_t tile_set_bytes = 24 << 10;  // what a tile touches: it fits th
 constexpr int64_t tiles_per_job = 32;         // what a core takes at a time, at least
 constexpr size_t near_bytes = size_t{1} << 20;
 constexpr uint16_t no_slot = 0xffff;
-constexpr int64_t worth_chains = 512;  // elements: below, finding them costs more
 
 struct Store {
   uint16_t reg;
@@ -45,8 +43,11 @@ bool is_uniform(const Output& array) {
 
 class Runner {
  public:
-  Runner(const Program& program, std::span<Array> inputs, std::span<Array> results)
-      : program_(program), inputs_(inputs), results_(results) {}
+  /// `kept` is what an earlier run of the program left there, for this one to use or replace;
+  /// without it nothing is left.
+  Runner(const Program& program, std::span<Array> inputs, std::span<Array> results,
+         Ref<RefCounted>* kept)
+      : program_(program), inputs_(inputs), results_(results), kept_(kept) {}
 
   void run() {
     int64_t size = element_count(program_.shape);
@@ -61,15 +62,11 @@ class Runner {
   bool walks_row_major() const { return !walked_layout(); }
   /// Everything but the pass over the elements.
   void prepare() {
-    Lowered low = lowered(program_);
     place_results();
     make_operands();
-    if (element_count(program_.shape) >= worth_chains) {
-      auto is_scalar = [this](uint16_t reg) { return operands_[reg].is_scalar(); };
-      chains_ = join_chains(program_, low, program_.outputs, is_scalar);
-    }
-    code_ = std::move(low.code);
-    same_as_ = std::move(low.same_as);
+    SmallVector<bool, 8> scalar;
+    for (const TileOperand& operand : operands_) scalar.push_back(operand.is_scalar());
+    code_ = &program_code(program_, std::move(scalar), own_code_, kept_);
     make_stores();
     assign_slots();
     choose_tile();
@@ -95,9 +92,13 @@ class Runner {
   void store(const Store& out, char* to, const void* from, int64_t count) const;
 
   uint16_t operand_count() const { return static_cast<uint16_t>(operands_.size()); }
-  uint16_t source(uint16_t reg) const { return same_as_[reg]; }
+  const SmallVector<Operation, 8>& operations() const { return code_->low.code; }
+  /// Registers, but for those in which chains put values aside.
+  size_t register_count() const { return code_->low.same_as.size(); }
+  /// The register that holds the value of another.
+  uint16_t source(uint16_t reg) const { return code_->low.same_as[reg]; }
   std::span<const ChainLink> links(const Operation& op) const {
-    return std::span(chains_.links).subspan(op.first_link, op.link_count);
+    return std::span(code_->chains.links).subspan(op.first_link, op.link_count);
   }
   /// Calls `f` with the registers that an operation reads, but for what a chain put aside itself.
   template <class F>
@@ -108,7 +109,7 @@ class Runner {
     }
     for (const ChainLink& link : links(op)) {
       rill::for_operands(link, [&](ChainOperand, uint16_t reg) {
-        if (reg < same_as_.size()) f(reg);
+        if (reg < register_count()) f(reg);
       });
     }
   }
@@ -116,7 +117,7 @@ class Runner {
   void for_results(const Operation& op, F&& f) const {
     if (!op.chain) return f(op.result);
     for (const ChainLink& link : links(op)) {
-      if (stores(link.code) && link.a < same_as_.size()) f(link.a);
+      if (stores(link.code) && link.a < register_count()) f(link.a);
     }
   }
   char* slot(char* scratch, uint16_t reg) const { return scratch + slot_[reg] * slot_bytes_; }
@@ -128,12 +129,12 @@ class Runner {
   const Program& program_;
   std::span<Array> inputs_;
   std::span<Array> results_;
-  std::optional<Strides> layout_;     // of the results, in which they are walked, if not row-major
-  Axes order_;                        // and its axes from the slowest to the fastest
-  bool far_ = false;                  // what is read and written does not fit a cache that is near
-  SmallVector<uint16_t, 8> same_as_;  // by register: the register that holds its value
-  SmallVector<Operation, 8> code_;
-  Chains chains_;
+  std::optional<Strides> layout_;  // of the results, in which they are walked, if not row-major
+  Axes order_;                     // and its axes from the slowest to the fastest
+  bool far_ = false;               // what is read and written does not fit a cache that is near
+  Ref<RefCounted>* kept_;
+  const ProgramCode* code_ = nullptr;  // what is kept, or:
+  ProgramCode own_code_;
   SmallVector<TileOperand, 3> operands_;
   SmallVector<Store, 2> stores_;
   SmallVector<uint16_t, 8> slot_;  // by register
@@ -260,7 +261,7 @@ void Runner::make_stores() {
     store.streaming = !donated && stream && reinterpret_cast<uintptr_t>(out.data) % 64 == 0;
     // An operation may write to memory itself when nothing reads the old bytes after it.
     bool produced = source(store.reg) == store.reg && store.reg >= program_.inputs.size();
-    bool last = !code_.empty() && code_.back().result == store.reg;
+    bool last = !operations().empty() && operations().back().result == store.reg;
     bool first = std::none_of(stores_.begin(), stores_.end(),
                               [&](const Store& other) { return other.reg == store.reg; });
     store.direct = produced && first && !store.narrow && !store.streaming && (!donated || last);
@@ -274,23 +275,24 @@ void Runner::make_stores() {
 
 /// Slots of the scratch memory, reused after the last use of a register.
 void Runner::assign_slots() {
-  size_t registers = same_as_.size();
+  const SmallVector<Operation, 8>& code = operations();
+  size_t registers = register_count();
   SmallVector<int, 16> last_use(registers, -1);
   SmallVector<bool, 16> only_in_chains(registers, true);
-  for (int i = 0; i < code_.ssize(); ++i) {
-    for_operands(code_[i], [&](uint16_t reg) {
+  for (int i = 0; i < code.ssize(); ++i) {
+    for_operands(code[i], [&](uint16_t reg) {
       last_use[reg] = i;
-      if (!code_[i].chain) only_in_chains[reg] = false;
+      if (!code[i].chain) only_in_chains[reg] = false;
     });
-    for_results(code_[i], [&](uint16_t reg) { last_use[reg] = std::max(last_use[reg], i); });
+    for_results(code[i], [&](uint16_t reg) { last_use[reg] = std::max(last_use[reg], i); });
   }
-  const int never = code_.ssize();
+  const int never = code.ssize();
   for (const Store& store : stores_) {
     if (store.direct) continue;
     last_use[source(store.reg)] = never;
     only_in_chains[source(store.reg)] = false;
   }
-  slot_.resize(registers + chains_.spills, no_slot);
+  slot_.resize(registers + code_->chains.spills, no_slot);
   SmallVector<uint16_t, 16> free;
   auto take = [&](uint16_t reg) {
     slot_item_ = std::max(slot_item_, size_of(held_as(program_.dtype_of(reg))));
@@ -306,16 +308,16 @@ void Runner::assign_slots() {
     last_use[reg] = never;
   }
   for (size_t spill = registers; spill < slot_.size(); ++spill) slot_[spill] = slot_count_++;
-  for (int i = 0; i < code_.ssize(); ++i) {
+  for (int i = 0; i < code.ssize(); ++i) {
     // Results get slots before operands give theirs back: sizes may differ.
-    for_results(code_[i], [&](uint16_t reg) {
+    for_results(code[i], [&](uint16_t reg) {
       bool direct = std::any_of(stores_.begin(), stores_.end(), [&](const Store& store) {
         return store.direct && store.reg == reg;
       });
       if (slot_[reg] == no_slot && !direct) take(reg);
     });
-    for_operands(code_[i], [&](uint16_t reg) {
-      if (last_use[reg] != i || reg == code_[i].result || slot_[reg] == no_slot) return;
+    for_operands(code[i], [&](uint16_t reg) {
+      if (last_use[reg] != i || reg == code[i].result || slot_[reg] == no_slot) return;
       free.push_back(slot_[reg]);
       last_use[reg] = never;  // it may be read twice
     });
@@ -325,7 +327,7 @@ void Runner::assign_slots() {
 /// Narrow types go in longer tiles; the more an element touches, the shorter a tile is.
 void Runner::choose_tile() {
   int widest = 1;
-  for (size_t reg = 0; reg < same_as_.size(); ++reg) {
+  for (size_t reg = 0; reg < register_count(); ++reg) {
     widest = std::max(widest, size_of(held_as(program_.dtype_of(static_cast<uint16_t>(reg)))));
   }
   job_tile_ = tile_ = std::max(usual_tile, tile_bytes / widest);
@@ -375,10 +377,11 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
     if (out.direct) where[out.reg] = place(out);
   }
   size_t next = 0;
-  for (const Operation& op : code_) {
+  const SmallVector<Operation, 8>& code = operations();
+  for (const Operation& op : code) {
     // Some arrays of the next tile with each call; where one call reads all, the processor is
     // better.
-    for (int i = 0; far_ && code_.size() > 1 && i < 2; ++i) prefetch(next++, begin + count, count);
+    for (int i = 0; far_ && code.size() > 1 && i < 2; ++i) prefetch(next++, begin + count, count);
     if (op.chain) {
       op.chain(links(op).data(), const_cast<void**>(where), count);
       continue;
@@ -439,7 +442,8 @@ int64_t made_row(const Shape& shape, const Axes& axes) {
   return n >= shortest_made_row ? n : 0;
 }
 
-void run_reduction(const Program& program, std::span<Array> inputs, std::span<Array> results) {
+void run_reduction(const Program& program, std::span<Array> inputs, std::span<Array> results,
+                   Ref<RefCounted>* kept) {
   auto [kind, axes] = *program.reduction;
   Array& result = results.back();
   std::span<Array> stored = results.first(results.size() - 1);
@@ -450,7 +454,7 @@ void run_reduction(const Program& program, std::span<Array> inputs, std::span<Ar
     return out.data;
   };
   int64_t n = made_row(program.shape, axes);
-  Runner runner(program, inputs, stored);
+  Runner runner(program, inputs, stored, kept);
   if (n > 0 && out.size > 0 && runner.walks_row_major()) {
     runner.prepare();
     auto make = [&](int64_t begin, int64_t end, void* to) { runner.make(begin, end, to); };
@@ -459,16 +463,17 @@ void run_reduction(const Program& program, std::span<Array> inputs, std::span<Ar
   Array whole = make_array(reduce_op, result.node().stream, in, program.shape, {});
   Arrays all(stored.begin(), stored.end());
   all.push_back(whole);
-  Runner(program, inputs, all).run();
+  Runner(program, inputs, all, kept).run();
   const Output& made = whole.output();
   reduce(kind, in, made.data, made.shape, made.strides, axes, out.dtype, allocate_result());
 }
 
 }  // namespace
 
-void run_program(const Program& program, std::span<Array> inputs, std::span<Array> results) {
-  if (program.reduction) return run_reduction(program, inputs, results);
-  Runner(program, inputs, results).run();
+void run_program(const Program& program, std::span<Array> inputs, std::span<Array> results,
+                 Ref<RefCounted>* kept) {
+  if (program.reduction) return run_reduction(program, inputs, results, kept);
+  Runner(program, inputs, results, kept).run();
 }
 
 }  // namespace rill

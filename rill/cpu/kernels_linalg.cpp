@@ -1,8 +1,11 @@
-// Inverses, solutions, determinants and Cholesky factors: one LAPACK call a matrix. A row-major
-// matrix is LAPACK's transpose of it, which most of these functions take as well.
+// Inverses, solutions, determinants and Cholesky factors: small matrices by kernels of our own, for
+// others one LAPACK call each. A row-major matrix is LAPACK's transpose of it, which most of these
+// functions take as well.
 #include "rill/cpu/backend.h"
 #include "rill/cpu/linalg_batch.h"
 #include "rill/cpu/linalg_cholesky.h"
+#include "rill/cpu/linalg_small.h"
+#include "rill/cpu/matrix_of.h"
 #include "rill/ops/linalg.h"
 
 namespace rill {
@@ -11,12 +14,69 @@ namespace {
 
 using namespace linalg;
 
+/// An operand as the small kernels take it: in its own memory, or in that of a copy.
+class SmallOperand {
+ public:
+  explicit SmallOperand(const Output& in) {
+    const int64_t rows = in.shape[in.shape.size() - 2];
+    const int64_t columns = in.shape[in.shape.size() - 1];
+    const Matrix first = matrix_of(in, 0);
+    const std::optional<int64_t> step = batch_stride(in);
+    const bool dense =
+        (rows == 1 || first.row_stride == columns) && (columns == 1 || first.col_stride == 1);
+    if (step && dense) {
+      matrices_ = {first.data, *step};
+    } else {
+      copy_.emplace(in);
+      matrices_ = {copy_->as<char>(), rows * columns};
+    }
+  }
+  operator SmallMatrices() const { return matrices_; }
+
+ private:
+  std::optional<RowMajor> copy_;
+  SmallMatrices matrices_;
+};
+
+SmallProblem small_problem(Triangle triangle, SmallProblem none, SmallProblem lower,
+                           SmallProblem upper) {
+  if (triangle == Triangle::none) return none;
+  return triangle == Triangle::upper ? upper : lower;
+}
+
+/// LAPACK's status of the first matrix without an answer, or 0.
+int64_t run_small(const Launch& launch, SmallProblem problem, Output& out) {
+  const Output& a = launch.in(0);
+  const bool two = launch.inputs.size() > 1;
+  const SmallOperand left(a);
+  SmallBatch batch{problem, out.dtype, MatrixBatch(a.shape).rows, 0, left, {}, out.data};
+  if (!two) return run_small(batch, MatrixBatch(a.shape).count);
+  const SmallOperand right(launch.in(1));
+  batch.columns = MatrixBatch(out.shape).columns;
+  batch.b = right;
+  return run_small(batch, MatrixBatch(a.shape).count);
+}
+
+void require_pivots(int64_t info, const char* operation) {
+  require(info == 0, "[{}] the matrix is singular: pivot {} is 0", operation, info - 1);
+}
+void require_diagonal(int64_t info, const char* operation) {
+  require(info == 0, "[{}] the matrix is singular: element {} of its diagonal is 0", operation,
+          info - 1);
+}
+void require_definite(int64_t info) {
+  require(info == 0,
+          "[linalg.cholesky] the matrix is not positive definite: its leading minor of order {} is "
+          "not positive",
+          info);
+}
+
 template <class T>
 void invert(const T* a, int64_t n, T* out, std::vector<int>& pivots, std::vector<T>& work) {
   std::copy(a, a + n * n, out);
   int size = static_cast<int>(n);
   int info = lapack::getrf(size, size, out, size, pivots.data());
-  require(info == 0, "[linalg.inv] the matrix is singular: pivot {} is 0", info - 1);
+  require_pivots(info, "linalg.inv");
   info = lapack::getri(size, out, pivots.data(), work);
   require(info == 0, "[linalg.inv] the matrix is singular");
 }
@@ -24,9 +84,7 @@ void invert(const T* a, int64_t n, T* out, std::vector<int>& pivots, std::vector
 template <class T>
 void invert_triangle(const T* a, int64_t n, bool upper, T* out) {
   copy_triangle(a, n, upper, out);
-  int info = lapack::trtri(!upper, static_cast<int>(n), out);
-  require(info == 0, "[linalg.tri_inv] the matrix is singular: element {} of its diagonal is 0",
-          info - 1);
+  require_diagonal(lapack::trtri(!upper, static_cast<int>(n), out), "linalg.tri_inv");
 }
 
 void run_inverse(const Launch& launch) {
@@ -35,6 +93,14 @@ void run_inverse(const Launch& launch) {
   if (out.size == 0) return;
   MatrixBatch batch(out.shape);
   Triangle triangle = launch.attrs<TriangleAttrs>().triangle;
+  if (is_small(out.dtype, batch.rows, 0, batch.count)) {
+    int64_t info = run_small(launch,
+                             small_problem(triangle, SmallProblem::invert,
+                                           SmallProblem::invert_lower, SmallProblem::invert_upper),
+                             out);
+    if (triangle == Triangle::none) return require_pivots(info, "linalg.inv");
+    return require_diagonal(info, "linalg.tri_inv");
+  }
   RowMajor source(launch.in(0));
   visit_inexact(out.dtype, [&]<class T>(type_tag<T>) {
     const T* a = source.as<T>();
@@ -56,6 +122,10 @@ void run_cholesky(const Launch& launch) {
   if (out.size == 0) return;
   MatrixBatch batch(out.shape);
   bool upper = launch.attrs<TriangleAttrs>().triangle == Triangle::upper;
+  if (is_small(out.dtype, batch.rows, 0, batch.count)) {
+    return require_definite(run_small(
+        launch, upper ? SmallProblem::cholesky_upper : SmallProblem::cholesky_lower, out));
+  }
   RowMajor source(launch.in(0));
   visit_inexact(out.dtype, [&]<class T>(type_tag<T>) {
     const T* a = source.as<T>();
@@ -63,11 +133,7 @@ void run_cholesky(const Launch& launch) {
     parallel_for(batch.count, batch.grain(), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin * batch.each(); i < end * batch.each(); i += batch.each()) {
         copy_triangle(a + i, batch.rows, upper, to + i);
-        int64_t failed = cholesky_in_place(to + i, batch.rows, upper);
-        require(failed == 0,
-                "[linalg.cholesky] the matrix is not positive definite: its leading minor of "
-                "order {} is not positive",
-                failed);
+        require_definite(cholesky_in_place(to + i, batch.rows, upper));
       }
     });
   });
@@ -80,6 +146,9 @@ void run_solve(const Launch& launch) {
   MatrixBatch batch(launch.in(0).shape);
   int64_t n = batch.rows;
   int64_t columns = MatrixBatch(out.shape).columns;
+  if (is_small(out.dtype, n, columns, batch.count)) {
+    return require_pivots(run_small(launch, SmallProblem::solve, out), "linalg.solve");
+  }
   RowMajor left(launch.in(0));
   RowMajor right(launch.in(1));
   visit_inexact(out.dtype, [&]<class T>(type_tag<T>) {
@@ -92,7 +161,7 @@ void run_solve(const Launch& launch) {
         const T* a = left.as<T>() + i * n * n;
         std::copy(a, a + n * n, factors.data());
         int info = lapack::getrf(size, size, factors.data(), size, pivots.data());
-        require(info == 0, "[linalg.solve] the matrix is singular: pivot {} is 0", info - 1);
+        require_pivots(info, "linalg.solve");
         transpose_to(right.as<T>() + i * n * columns, n, columns, columns, b.data());
         lapack::getrs(true, size, static_cast<int>(columns), factors.data(), pivots.data(),
                       b.data());
@@ -110,6 +179,10 @@ void run_solve_triangular(const Launch& launch) {
   int64_t n = batch.rows;
   int64_t columns = MatrixBatch(out.shape).columns;
   bool upper = launch.attrs<TriangleAttrs>().triangle == Triangle::upper;
+  if (is_small(out.dtype, n, columns, batch.count)) {
+    auto problem = upper ? SmallProblem::solve_upper : SmallProblem::solve_lower;
+    return require_diagonal(run_small(launch, problem, out), "linalg.solve_triangular");
+  }
   RowMajor left(launch.in(0));
   copy_row_major(launch.in(1), out.data);
   visit_inexact(out.dtype, [&]<class T>(type_tag<T>) {
@@ -117,10 +190,7 @@ void run_solve_triangular(const Launch& launch) {
       for (int64_t i = begin; i < end; ++i) {
         const T* a = left.as<T>() + i * n * n;
         for (int64_t j = 0; j < n; ++j) {
-          require(a[j * (n + 1)] != T(),
-                  "[linalg.solve_triangular] the matrix is singular: element {} of its diagonal "
-                  "is 0",
-                  j);
+          require_diagonal(a[j * (n + 1)] == T() ? j + 1 : 0, "linalg.solve_triangular");
         }
         // x^T a^T = b^T, of which each is what LAPACK sees of x, a and b.
         lapack::trsm_right(!upper, static_cast<int>(columns), static_cast<int>(n), a,
@@ -165,11 +235,27 @@ void run_lu_factor(const Launch& launch) {
   });
 }
 
+/// The same for small matrices.
+template <class T, class F>
+void for_small_factored(const Launch& launch, const MatrixBatch& batch, F&& f) {
+  Output diagonals(launch.out().dtype, {batch.count, batch.rows});
+  allocate(diagonals);
+  run_small(launch, SmallProblem::diagonal, diagonals);
+  parallel_for(batch.count, 16384 / batch.rows, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      f(i, std::span<const T>(pointer<T>(diagonals) + i * batch.rows, batch.rows), false);
+    }
+  });
+}
+
 /// Calls `f(index, diagonal of u, negated)` for each matrix, factored.
 template <class T, class F>
 void for_factored(const Launch& launch, F&& f) {
   MatrixBatch batch(launch.in(0).shape);
   int64_t n = batch.rows;
+  if (is_small(launch.out().dtype, n, 0, batch.count)) {
+    return for_small_factored<T>(launch, batch, f);
+  }
   RowMajor source(launch.in(0));
   parallel_for(batch.count, batch.grain(), [&](int64_t begin, int64_t end) {
     std::vector<int> pivots(n);

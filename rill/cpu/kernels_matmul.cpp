@@ -1,6 +1,4 @@
 // From matmul nodes to gemm.
-#include <optional>
-
 #include "rill/cpu/backend.h"
 #include "rill/cpu/gemm.h"
 #include "rill/cpu/kernels.h"
@@ -10,19 +8,6 @@
 namespace rill {
 
 namespace {
-
-/// The one stride that walks through the batch axes, if there is one.
-std::optional<int64_t> batch_stride(const Output& array) {
-  std::optional<int64_t> step;
-  int64_t span = 0;
-  for (int axis = array.shape.ssize() - 3; axis >= 0; --axis) {
-    if (array.shape[axis] == 1) continue;
-    if (!step) step = array.strides[axis];
-    else if (array.strides[axis] != span) return std::nullopt;
-    span = array.strides[axis] * array.shape[axis];
-  }
-  return step.value_or(0);
-}
 
 void run_product(const Launch& launch, const Output& a, const Output& b, const Output* c,
                  GemmScale scale) {

@@ -1,6 +1,8 @@
 // The matrices of a batched array, as gemm.h takes them.
 #pragma once
 
+#include <optional>
+
 #include "rill/cpu/gemm.h"
 #include "rill/graph/array.h"
 
@@ -16,6 +18,19 @@ inline Matrix matrix_of(const Output& array, int64_t batch) {
   }
   return {array.data + offset * size_of(array.dtype), array.strides[ndim - 2],
           array.strides[ndim - 1]};
+}
+
+/// The one stride that walks through the batch axes, if there is one.
+inline std::optional<int64_t> batch_stride(const Output& array) {
+  std::optional<int64_t> step;
+  int64_t span = 0;
+  for (int axis = array.shape.ssize() - 3; axis >= 0; --axis) {
+    if (array.shape[axis] == 1) continue;
+    if (!step) step = array.strides[axis];
+    else if (array.strides[axis] != span) return std::nullopt;
+    span = array.strides[axis] * array.shape[axis];
+  }
+  return step.value_or(0);
 }
 
 }  // namespace rill

@@ -70,12 +70,12 @@ void* map_huge(size_t bytes) {
 /// Small blocks that a thread has given back: taking one is a few instructions, where an aligned
 /// malloc is a hundred nanoseconds. Trivial, so that it may be used while a thread ends.
 struct SmallBlocks {
-  static constexpr size_t largest = 1024;
-  static constexpr uint32_t most = 16;  // of each size
+  static constexpr size_t largest = 16384;
+  static constexpr size_t most_bytes = size_t{256} << 10;
 
-  void* lists[largest / alignment];  // linked through the blocks
-  uint32_t counts[largest / alignment];
-  bool watched;  // somebody will empty it
+  void* lists[largest / alignment];  // by size, linked through the blocks
+  size_t bytes;                      // of all
+  bool watched;                      // somebody will empty it
   bool closed;
 };
 thread_local constinit SmallBlocks small_blocks{};
@@ -86,37 +86,40 @@ constexpr bool keep_small = false;  // the sanitizers shall see every allocation
 constexpr bool keep_small = true;
 #endif
 
+void empty_small_blocks() {
+  for (void*& list : small_blocks.lists) {
+    while (list != nullptr) std::free(std::exchange(list, *static_cast<void**>(list)));
+  }
+  small_blocks.bytes = 0;
+}
+
 /// Empties the thread's blocks when it ends.
 struct SmallBlocksWatch {
   ~SmallBlocksWatch() {
     small_blocks.closed = true;
-    for (void*& list : small_blocks.lists) {
-      while (list != nullptr) std::free(std::exchange(list, *static_cast<void**>(list)));
-    }
+    empty_small_blocks();
   }
 };
 
 void* take_small(size_t rounded) {
-  size_t number = rounded / alignment - 1;
-  void* block = small_blocks.lists[number];
-  if (block == nullptr) return nullptr;
-  small_blocks.lists[number] = *static_cast<void**>(block);
-  --small_blocks.counts[number];
-  return block;
+  void*& list = small_blocks.lists[rounded / alignment - 1];
+  if (list == nullptr) return nullptr;
+  small_blocks.bytes -= rounded;
+  return std::exchange(list, *static_cast<void**>(list));
 }
 
+/// Where there would be too many, all are let go: they may be of sizes that are no longer used.
 bool keep_small_block(void* data, size_t rounded) {
-  size_t number = rounded / alignment - 1;
-  if (!keep_small || small_blocks.closed || small_blocks.counts[number] == SmallBlocks::most)
-    return false;
+  if (!keep_small || small_blocks.closed) return false;
   if (!small_blocks.watched) {
     thread_local SmallBlocksWatch watch;
     static_cast<void>(&watch);
     small_blocks.watched = true;
   }
-  *static_cast<void**>(data) = small_blocks.lists[number];
-  small_blocks.lists[number] = data;
-  ++small_blocks.counts[number];
+  if (small_blocks.bytes + rounded > SmallBlocks::most_bytes) empty_small_blocks();
+  void*& list = small_blocks.lists[rounded / alignment - 1];
+  *static_cast<void**>(data) = std::exchange(list, data);
+  small_blocks.bytes += rounded;
   return true;
 }
 

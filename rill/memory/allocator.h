@@ -21,10 +21,10 @@ class OutOfMemory : public std::bad_alloc {
   std::string message_;
 };
 
-/// Blocks of host memory. Small ones come from malloc, and each thread keeps a few of at most a KiB
-/// for its next ones; from 64 KiB on they are rounded to a size
-/// class and kept for reuse when given back; from 2 MiB on they are mapped on huge pages, since
-/// touching fresh 4 KiB pages costs several times the arithmetic (docs/memory.md). Thread-safe.
+/// Blocks of host memory. Small ones come from malloc, and each thread keeps a few of at most 16
+/// KiB for its next ones, 256 KiB together; from 64 KiB on they are rounded to a size class and
+/// kept for reuse when given back; from 2 MiB on they are mapped on huge pages, since touching
+/// fresh 4 KiB pages costs several times the arithmetic (docs/memory.md). Thread-safe.
 class Allocator {
  public:
   static Allocator& host();

@@ -7,9 +7,11 @@ namespace rill {
 
 namespace {
 
-constexpr double least_gain = 60e3;     // nanoseconds: waking a parked thread takes about 50e3
-constexpr double least_share = 0.2;     // of the time of the stage
-constexpr uint32_t longest_look = 512;  // steps before a join, so that finding stages stays cheap
+constexpr double least_gain = 60e3;  // nanoseconds: waking a parked thread takes about 50e3
+constexpr double least_share = 0.2;  // of the time of the stage
+// Steps before a join that are looked at, so that finding stages stays cheap: more only while they
+// go on to save more, since those will not be looked at again.
+constexpr uint32_t usual_look = 512;
 
 /// Steps by the branch to which they belong, as more and more earlier ones are looked at.
 class Groups {
@@ -83,7 +85,21 @@ class Stages {
  private:
   /// A stage of branches that ends before step `end`, if one pays: it begins where it saves most.
   void branch_until(uint32_t end) {
-    const uint32_t first = end - std::min(end - begin_, longest_look);
+    uint32_t best = end;
+    for (uint32_t look = usual_look;; look *= 2) {
+      const uint32_t first = end - std::min(end - begin_, look);
+      best = best_begin(first, end);
+      const bool may_grow = first > begin_ && best < end && best - first < look / 8;
+      if (!may_grow) break;
+    }
+    if (best == end) return;
+    in_a_row(best);
+    stages_.push_back({shared_out(best, end)});
+    begin_ = end;
+  }
+
+  /// From `first` on; `end` if no stage pays.
+  uint32_t best_begin(uint32_t first, uint32_t end) const {
     Groups groups(first, end);
     double most = 0;
     uint32_t best = end;
@@ -95,10 +111,7 @@ class Stages {
         best = i;
       }
     }
-    if (best == end) return;
-    in_a_row(best);
-    stages_.push_back({shared_out(best, end)});
-    begin_ = end;
+    return best;
   }
 
   /// The steps up to `end` that no stage has yet.

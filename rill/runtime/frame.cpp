@@ -174,6 +174,7 @@ void FrameBuilder::take_steps(uint32_t task) {
       places_.emplace(&traced, {task, s, r, &copy.node()});
       steps[s].results[r] = std::move(copy);
     }
+    steps[s].stored = true;
     frame.steps_.push_back({std::move(steps[s]), {}, {}});
   }
   exports_.emplace_back();

@@ -16,6 +16,8 @@ struct Step {
   SmallVector<Array, 3> inputs;      // held until the step has run
   std::unique_ptr<Program> program;  // null for a single operation
   double cost = 0;                   // rough nanoseconds
+  bool stored = false;               // it runs again and again, on one thread at a time
+  Ref<RefCounted> kept;              // of a stored step: what its backend keeps from run to run
 
   Node& node() const { return results[0].node(); }
   std::string name() const;

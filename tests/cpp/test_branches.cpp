@@ -68,6 +68,21 @@ TEST(Branches, AreNotMadeWhereTheySaveLittle) {
   EXPECT_TRUE(stages_of({}, 2).empty());
 }
 
+TEST(Branches, ReachAsFarBackAsTheySave) {
+  constexpr uint32_t count = 3000;
+  Steps steps(count, step(1));
+  for (uint32_t i = 0; i < count; ++i) {  // a chain that takes them one after the other
+    uint32_t last = i == 0 ? count - 1 : count + i - 1;
+    steps.push_back(step(1, {i, last}));
+  }
+  std::vector<Stage> stages = stages_of(steps, 2);
+  ASSERT_EQ(stages.size(), 2u);
+  ASSERT_EQ(stages[0].branches.size(), 2u);
+  EXPECT_EQ(stages[0].branches[0].size(), count / 2);
+  EXPECT_EQ(stages[0].branches[1].size(), count / 2);
+  EXPECT_EQ(stages[1].branches[0].size(), count);
+}
+
 TEST(Branches, HoldEachStepOnceAndAfterWhatItNeeds) {
   std::mt19937 random(7);
   size_t parallel = 0;

@@ -407,6 +407,48 @@ def arithmetic_tree(rng, leaves, depth):
     return [root, *values[len(leaves) :], mx.tanh(root)]
 
 
+def test_layouts_may_differ_from_call_to_call():
+    """What a stored program keeps fits its operands: numbers, stretched or not, may come and go."""
+
+    def f(x, y):
+        z = x * y + x - y
+        return mx.tanh(z) * y + x, (z / 3 + y).sum(-1)
+
+    compiled = mx.compile(f)
+    full = mx.random.normal((64, 48), key=mx.random.key(1))
+    other = mx.random.normal((48, 64), key=mx.random.key(2))
+    number = mx.broadcast_to(mx.array(0.7), (64, 48))
+    mx.eval(full, other, number)
+    for x in (full, number, full, other.T, mx.broadcast_to(full[:1], (64, 48))):
+        for y in (number, full, other.T):
+            for got, expected in zip(compiled(x, y), f(x, y), strict=True):
+                assert np.array_equal(np.array(got), np.array(expected))
+
+
+def test_many_small_steps_side_by_side():
+    """An unrolled recurrence: all products with the inputs may run before the first state."""
+
+    def f(xs, w, u):
+        h = mx.zeros((16, 32))
+        for x in xs:
+            h = mx.tanh(x @ w + h @ u)
+        return h
+
+    draw = lambda shape, i: mx.random.normal(shape, key=mx.random.key(i)) * 0.2
+    xs, w, u = draw((400, 16, 32), 1), draw((32, 32), 2), draw((32, 32), 3)
+    expected = np.array(f(xs, w, u))
+    compiled = mx.compile(f)
+    results = [None] * 3
+
+    def work(i):
+        results[i] = [np.array(compiled(xs, w, u)) for _ in range(5)]
+
+    in_threads(work, 3)
+    for one in results:
+        for got in one:
+            assert np.array_equal(got, expected)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("seed", range(12))
 def test_trees_of_arithmetic_have_the_bits_of_single_operations(seed, dtype):

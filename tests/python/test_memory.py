@@ -35,6 +35,19 @@ def test_active_memory_follows_the_arrays(quiet):
     assert abs(mx.get_active_memory() - before) < MB
 
 
+def test_small_blocks_are_used_again(quiet):
+    before = mx.get_active_memory()
+    for _ in range(3):
+        kept = []
+        for n in (1, 16, 255, 256, 257, 1000, 4095, 4096, 4097):
+            kept += [mx.full((n,), float(i)) for i in range(40)]
+        mx.eval(kept)
+        assert all(x[0].item() == i % 40 == x[-1].item() for i, x in enumerate(kept))
+        del kept
+        gc.collect()
+        assert abs(mx.get_active_memory() - before) < MB // 16
+
+
 def test_peak_memory_remembers_and_forgets(quiet):
     base = mx.get_active_memory()
     x = mx.exp(mx.ones((4 * MB,)))
