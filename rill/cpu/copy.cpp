@@ -176,8 +176,10 @@ void copy_plane(const Plane& plane, int item, bool crossed, bool stream) {
   if (plane.column.dst == item && plane.column.src == 0 && plane.column.count * item >= line) {
     return fill_runs(plane, item, stream);
   }
-  if (crossed && plane.column.dst == item && plane.row.src == item && plane.row.count >= few &&
-      plane.column.count >= few) {
+  bool short_rows = plane.row.count >= 2 && plane.row.count <= 4 &&
+                    plane.column.src == plane.row.count * item;  // taken apart by vectors
+  if (crossed && plane.column.dst == item && plane.row.src == item &&
+      (plane.row.count >= few || short_rows) && plane.column.count >= few) {
     bool aligned = (reinterpret_cast<uintptr_t>(plane.dst) | plane.row.dst) % line == 0;
     return copy_kernels::transpose(item, {plane.src, plane.column.src, plane.dst, plane.row.dst,
                                           plane.row.count, plane.column.count, stream && aligned});

@@ -35,10 +35,18 @@ void StreamCopy(uint8_t* HWY_RESTRICT dst, const uint8_t* HWY_RESTRICT src, size
 
 void StreamFence() { hwy::FlushStream(); }
 
+/// An item of 1, 2, 4 or 8 bytes as often as it fits 8.
+uint64_t RepeatedItem(int item_size, const void* value) {
+  uint64_t word = 0;
+  std::memcpy(&word, value, item_size);
+  for (int bits = 8 * item_size; bits < 64; bits *= 2) word |= word << bits;
+  return word;
+}
+
 void FillRun(int item_size, uint8_t* dst, int64_t bytes, const void* value, bool stream) {
-  alignas(line) uint8_t pattern[2 * line];
-  std::memcpy(pattern, value, item_size);
-  for (int64_t i = item_size; i < 2 * line; i *= 2) std::memcpy(pattern + i, pattern, i);
+  const uint64_t word = RepeatedItem(item_size, value);
+  uint64_t pattern[line / sizeof(uint64_t)];
+  std::fill_n(pattern, std::size(pattern), word);
   int64_t head = -reinterpret_cast<intptr_t>(dst) & (line - 1);
   if (bytes < 2 * line || head % item_size != 0) {
     for (int64_t i = 0; i < bytes; i += line) {
@@ -47,14 +55,14 @@ void FillRun(int item_size, uint8_t* dst, int64_t bytes, const void* value, bool
     return;
   }
   std::memcpy(dst, pattern, head);
-  const hn::CappedTag<uint8_t, line> d;
-  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
+  const hn::CappedTag<uint64_t, line / sizeof(uint64_t)> d;
+  const auto v = hn::Set(d, word);
   int64_t i = head;
   for (; i + line <= bytes; i += line) {
-    for (int64_t k = 0; k < line; k += step) {
-      const auto v = hn::Load(d, pattern + k);
-      if (stream) hn::Stream(v, d, dst + i + k);
-      else hn::Store(v, d, dst + i + k);
+    auto* words = reinterpret_cast<uint64_t*>(dst + i);
+    for (size_t k = 0; k < line / sizeof(uint64_t); k += hn::Lanes(d)) {
+      if (stream) hn::Stream(v, d, words + k);
+      else hn::Store(v, d, words + k);
     }
   }
   std::memcpy(dst + i, pattern, bytes - i);
@@ -138,6 +146,29 @@ void TransposeEdge(const uint8_t* src, int64_t src_step, uint8_t* dst, int64_t d
   }
 }
 
+/// Source rows of 2, 3 or 4 items that follow one another: as many runs, a vector of each at a
+/// time. Returns how many source rows were done.
+template <class T>
+int64_t SplitShortRows(const Transpose& job) {
+  const hn::ScalableTag<T> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const T* src = reinterpret_cast<const T*>(job.src);
+  auto to = [&](int64_t row, int64_t j)
+                HWY_ATTR { return reinterpret_cast<T*>(job.dst + row * job.dst_step) + j; };
+  int64_t j = 0;
+  for (; j + lanes <= job.columns; j += lanes) {
+    hn::Vec<decltype(d)> a, b, c, e;
+    if (job.rows == 2) hn::LoadInterleaved2(d, src + 2 * j, a, b);
+    else if (job.rows == 3) hn::LoadInterleaved3(d, src + 3 * j, a, b, c);
+    else hn::LoadInterleaved4(d, src + 4 * j, a, b, c, e);
+    hn::StoreU(a, d, to(0, j));
+    hn::StoreU(b, d, to(1, j));
+    if (job.rows >= 3) hn::StoreU(c, d, to(2, j));
+    if (job.rows == 4) hn::StoreU(e, d, to(3, j));
+  }
+  return j;
+}
+
 template <class T, bool stream>
 void TransposeAll(const Transpose& job) {
   constexpr int64_t items = line / sizeof(T);
@@ -161,6 +192,11 @@ void TransposeAll(const Transpose& job) {
 
 template <class T>
 void TransposeItems(const Transpose& job) {
+  if (job.rows >= 2 && job.rows <= 4 && job.src_step == job.rows * int64_t{sizeof(T)}) {
+    const int64_t done = SplitShortRows<T>(job);
+    return TransposeEdge<T>(job.src + done * job.src_step, job.src_step, job.dst + done * sizeof(T),
+                            job.dst_step, job.rows, job.columns - done);
+  }
   if (job.stream) TransposeAll<T, true>(job);
   else TransposeAll<T, false>(job);
 }

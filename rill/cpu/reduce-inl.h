@@ -60,6 +60,9 @@ struct Prod : Plain<A> {
   template <class V>
   static HWY_INLINE V Apply(V a, V b) {
     if constexpr (sizeof(A) == 8 && std::is_integral_v<A>) {
+#if HWY_TARGET == HWY_AVX3
+      if constexpr (sizeof(V) == 64) return V{_mm512_mullo_epi64(a.raw, b.raw)};
+#endif
       // a * b mod 2^64 from 32-bit halves.
       const hn::DFromV<V> d;
       const hn::Repartition<uint32_t, decltype(d)> half;
@@ -269,8 +272,13 @@ HWY_INLINE void ReduceBand(const T* p, int64_t step, int64_t width, uint64_t mas
                            typename Op::Acc* acc) {
   const typename Lanes<Op>::D d;
   constexpr int64_t lanes = Lanes<Op>::step;
+  // Of rows that are short the processor does not see that they follow one another.
+  const bool near = count * step * int64_t{sizeof(T)} <= 8192;
   int64_t j = 0;
   for (; j + lanes <= width; j += lanes) {
+    for (int i = 0; near && i < count; ++i) {
+      prefetch_lines<lanes * sizeof(T)>(p + (i + count) * step + j);
+    }
     auto get = [&](int i) HWY_ATTR { return Op::Load(d, p + i * step + j, mask); };
     auto v = ReduceTree<Op, count>(get);
     if (!fresh) v = Op::Apply(hn::LoadU(d, acc + j), v);
