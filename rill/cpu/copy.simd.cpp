@@ -146,25 +146,23 @@ void TransposeEdge(const uint8_t* src, int64_t src_step, uint8_t* dst, int64_t d
   }
 }
 
-/// Source rows of 2, 3 or 4 items that follow one another: as many runs, a vector of each at a
-/// time. Returns how many source rows were done.
-template <class T>
+/// Source rows of N items that follow one another: as N runs, a vector of each at a time. Returns
+/// how many source rows were done.
+template <class T, int N>
 int64_t SplitShortRows(const Transpose& job) {
   const hn::ScalableTag<T> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const T* src = reinterpret_cast<const T*>(job.src);
-  auto to = [&](int64_t row, int64_t j)
-                HWY_ATTR { return reinterpret_cast<T*>(job.dst + row * job.dst_step) + j; };
   int64_t j = 0;
   for (; j + lanes <= job.columns; j += lanes) {
-    hn::Vec<decltype(d)> a, b, c, e;
-    if (job.rows == 2) hn::LoadInterleaved2(d, src + 2 * j, a, b);
-    else if (job.rows == 3) hn::LoadInterleaved3(d, src + 3 * j, a, b, c);
-    else hn::LoadInterleaved4(d, src + 4 * j, a, b, c, e);
-    hn::StoreU(a, d, to(0, j));
-    hn::StoreU(b, d, to(1, j));
-    if (job.rows >= 3) hn::StoreU(c, d, to(2, j));
-    if (job.rows == 4) hn::StoreU(e, d, to(3, j));
+    hn::Vec<decltype(d)> v[N];
+    if constexpr (N == 2) hn::LoadInterleaved2(d, src + N * j, v[0], v[1]);
+    if constexpr (N == 3) hn::LoadInterleaved3(d, src + N * j, v[0], v[1], v[2]);
+    if constexpr (N == 4) hn::LoadInterleaved4(d, src + N * j, v[0], v[1], v[2], v[3]);
+    RILL_UNROLL(4)
+    for (int i = 0; i < N; ++i) {
+      hn::StoreU(v[i], d, reinterpret_cast<T*>(job.dst + i * job.dst_step) + j);
+    }
   }
   return j;
 }
@@ -193,7 +191,9 @@ void TransposeAll(const Transpose& job) {
 template <class T>
 void TransposeItems(const Transpose& job) {
   if (job.rows >= 2 && job.rows <= 4 && job.src_step == job.rows * int64_t{sizeof(T)}) {
-    const int64_t done = SplitShortRows<T>(job);
+    const int64_t done = job.rows == 2   ? SplitShortRows<T, 2>(job)
+                         : job.rows == 3 ? SplitShortRows<T, 3>(job)
+                                         : SplitShortRows<T, 4>(job);
     return TransposeEdge<T>(job.src + done * job.src_step, job.src_step, job.dst + done * sizeof(T),
                             job.dst_step, job.rows, job.columns - done);
   }

@@ -89,7 +89,7 @@ HWY_INLINE V WithLogSpecials(D d, V x, V result) {
 /// Whether every lane is positive, normal and finite. Then the steps for other numbers can be left
 /// out; the bits are the same.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE bool AllUsual(D d, V x) {
+HWY_INLINE bool AllUsual(D, V x) {
   using Format = FloatFormat<hn::TFromD<D>>;
   using Bits = typename Format::Bits;
   const hn::RebindToUnsigned<D> du;

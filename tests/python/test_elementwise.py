@@ -372,10 +372,9 @@ def test_divmod_of_integers(name):
     np.testing.assert_array_equal([one[0].item(), one[1].item()], np.divmod(a[5], b[-1]))
 
 
-BOOLEAN = (
-    "add multiply maximum minimum equal not_equal less less_equal greater greater_equal "
-    "logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor"
-).split()
+BOOLEAN = ["add", "multiply", "maximum", "minimum", "equal", "not_equal", "less", "less_equal"]
+BOOLEAN += ["greater", "greater_equal", "logical_and", "logical_or", "logical_xor"]
+BOOLEAN += ["bitwise_and", "bitwise_or", "bitwise_xor"]
 
 
 @pytest.mark.parametrize("operation", BOOLEAN)

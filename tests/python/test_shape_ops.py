@@ -247,8 +247,8 @@ def test_large_transposes():
 @pytest.mark.parametrize("name", ["int8", "float16", "float32", "complex64"])
 @pytest.mark.parametrize("columns", [2, 3, 4, 5])
 def test_rows_of_few_items_apart(name, columns):
-    for rows in (1, 8, 70, 100_003):
-        host = values(name, (rows, columns), (0, 100))
+    for count in (1, 8, 70, 100_003):
+        host = values(name, (count, columns), (0, 100))
         assert_same(mx.contiguous(array(host, name).T), host.T)
         assert_same(mx.contiguous(array(host, name)[::-1].T), host[::-1].T)
     host = values(name, (3, 50, columns), (0, 100))
