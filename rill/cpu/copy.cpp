@@ -103,7 +103,10 @@ inline void copy_run(uint8_t* dst, const uint8_t* src, int64_t bytes) {
     std::memcpy(dst, &first, sizeof(T));
     std::memcpy(dst + bytes - sizeof(T), &last, sizeof(T));
   };
-  if (bytes > 16 || bytes < 4) std::memcpy(dst, src, bytes);
+  // Stores that are a little ahead of the loads in their pages look like what is loaded next.
+  const auto ahead = (reinterpret_cast<uintptr_t>(dst) - reinterpret_cast<uintptr_t>(src)) % 4096;
+  if (bytes >= 1024 && ahead != 0 && ahead < 512) copy_kernels::copy_run(dst, src, bytes);
+  else if (bytes > 16 || bytes < 4) std::memcpy(dst, src, bytes);
   else if (bytes >= 8) both_ends(uint64_t{});
   else both_ends(uint32_t{});
 }

@@ -33,6 +33,21 @@ void StreamCopy(uint8_t* HWY_RESTRICT dst, const uint8_t* HWY_RESTRICT src, size
   if (i < bytes) std::memcpy(dst + i, src + i, bytes - i);
 }
 
+void CopyRun(uint8_t* HWY_RESTRICT dst, const uint8_t* HWY_RESTRICT src, int64_t bytes) {
+  const hn::CappedTag<uint8_t, line> d;
+  constexpr int64_t step = hn::MaxLanes(d);
+  constexpr int64_t vectors = 8;
+  int64_t i = 0;
+  for (; i + vectors * step <= bytes; i += vectors * step) {
+    hn::Vec<decltype(d)> v[vectors];
+    RILL_UNROLL(8)
+    for (int64_t k = 0; k < vectors; ++k) v[k] = hn::LoadU(d, src + i + k * step);
+    RILL_UNROLL(8)
+    for (int64_t k = 0; k < vectors; ++k) hn::StoreU(v[k], d, dst + i + k * step);
+  }
+  std::memcpy(dst + i, src + i, bytes - i);
+}
+
 void StreamFence() { hwy::FlushStream(); }
 
 /// An item of 1, 2, 4 or 8 bytes as often as it fits 8.
@@ -236,6 +251,7 @@ namespace rill {
 
 HWY_EXPORT(StreamCopy);
 HWY_EXPORT(StreamFence);
+HWY_EXPORT(CopyRun);
 HWY_EXPORT(FillRun);
 HWY_EXPORT(TransposeAny);
 HWY_EXPORT(ReverseAny);
@@ -248,6 +264,10 @@ void stream_copy(void* dst, const void* src, size_t bytes) {
 void stream_fence() { HWY_DYNAMIC_DISPATCH(StreamFence)(); }
 
 namespace copy_kernels {
+
+void copy_run(uint8_t* dst, const uint8_t* src, int64_t bytes) {
+  HWY_DYNAMIC_DISPATCH(CopyRun)(dst, src, bytes);
+}
 
 void transpose(int item_size, const Transpose& job) {
   HWY_DYNAMIC_DISPATCH(TransposeAny)(item_size, job);

@@ -31,6 +31,10 @@ struct Reverse {
 };
 void reverse(int item_size, const Reverse& job);
 
+/// memcpy that loads some lines before it stores them, so that few loads follow a store to an
+/// address that is the same in its page.
+void copy_run(uint8_t* dst, const uint8_t* src, int64_t bytes);
+
 /// Writes `bytes` bytes by repeating `value`, an item of `item_size` bytes that divides `bytes`.
 void fill_run(int item_size, uint8_t* dst, int64_t bytes, const void* value, bool stream);
 

@@ -66,14 +66,20 @@ HWY_INLINE V LogTail(D d, V f, V square) {
   }
 }
 
+/// log(2^k (1 + f)), given f^2 and the tail of log(1 + f).
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V LogOfTerms(D d, V k, V f, V square, V tail) {
+  using C = MathConstants<hn::TFromD<D>>;
+  const V low = Fma(k, hn::Set(d, C::ln2[1]), tail);
+  const V fraction = f - Fms(square, hn::Set(d, hn::TFromD<D>(0.5)), low);
+  return Fma(k, hn::Set(d, C::ln2[0]), fraction);
+}
+
 /// log(2^k (1 + f + f_low)), f_low at most an ulp of f.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V LogOfParts(D d, V k, V f, V f_low) {
-  using C = MathConstants<hn::TFromD<D>>;
   const V square = f * f;
-  const V low = Fma(k, hn::Set(d, C::ln2[1]), LogTail(d, f, square) + f_low);
-  const V fraction = f - Fnma(square, hn::Set(d, hn::TFromD<D>(-0.5)), hn::Neg(low));
-  return Fma(k, hn::Set(d, C::ln2[0]), fraction);
+  return LogOfTerms(d, k, f, square, LogTail(d, f, square) + f_low);
 }
 
 /// `result` with the values of a logarithm at the arguments that are not positive and finite.
@@ -102,7 +108,8 @@ template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Log(D d, V x) {
   const bool usual = AllUsual(d, x);
   const LogParts<V> parts = usual ? ReduceNormalLog(d, x) : ReduceLog(d, x);
-  const V result = LogOfParts(d, parts.k, parts.f, hn::Zero(d));
+  const V square = parts.f * parts.f;
+  const V result = LogOfTerms(d, parts.k, parts.f, square, LogTail(d, parts.f, square));
   return usual ? result : WithLogSpecials(d, x, result);
 }
 
@@ -208,6 +215,7 @@ HWY_INLINE V Atanh(D d, V x) {
   const Pair<V> sum = TwoSum(one, ratio.hi);
   const V log = LogOfPair(d, {sum.hi, sum.lo + ratio.lo}, hn::Zero(d));
   const V inside = hn::CopySign(log * hn::Set(d, T(0.5)), x);
+  if (HWY_LIKELY(hn::AllTrue(d, hn::Lt(magnitude, one)))) return inside;
   const V edge =
       hn::IfThenElse(hn::Eq(magnitude, one), hn::CopySign(Infinity(d), x), NotANumber(d));
   return hn::IfThenElse(hn::Lt(magnitude, one), inside, edge);
