@@ -18,10 +18,10 @@ namespace {
 
 constexpr int64_t usual_tile = 1024;  // elements; more of narrow types, less of much at once
 constexpr int64_t shortest_tile = 256;
-constexpr int64_t tile_bytes = 4096;          // of one register
-constexpr int64_t tile_set_bytes = 24 << 10;  // what a tile touches: it fits the first cache
-constexpr int64_t tiles_per_job = 32;         // what a core takes at a time, at least
-constexpr size_t near_bytes = size_t{1} << 20;
+constexpr int64_t tile_bytes = 4096;             // of one register
+constexpr int64_t tile_set_bytes = 24 << 10;     // what a tile touches: it fits the first cache
+constexpr int64_t tiles_per_job = 32;            // what a core takes at a time, at least
+constexpr size_t near_bytes = size_t{16} << 20;  // up to here asking ahead takes longer
 constexpr uint16_t no_slot = 0xffff;
 constexpr int64_t worth_chains = 512;  // elements: below, finding them costs more
 

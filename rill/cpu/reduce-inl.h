@@ -11,6 +11,7 @@
 
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "rill/cpu/half-inl.h"
@@ -272,12 +273,14 @@ HWY_INLINE void ReduceBand(const T* p, int64_t step, int64_t width, uint64_t mas
                            typename Op::Acc* acc) {
   const typename Lanes<Op>::D d;
   constexpr int64_t lanes = Lanes<Op>::step;
-  // Of rows that are short the processor does not see that they follow one another.
-  const bool near = count * step * int64_t{sizeof(T)} <= 8192;
+  // Of short rows that follow one another, the processor does not see that they do.
+  const int64_t row_bytes = std::max<int64_t>(1, step * int64_t{sizeof(T)});
+  const bool near = count > 1 && row_bytes <= 1024;
+  const int64_t ahead = near ? 16384 / row_bytes * step : 0;
   int64_t j = 0;
   for (; j + lanes <= width; j += lanes) {
     for (int i = 0; near && i < count; ++i) {
-      prefetch_lines<lanes * sizeof(T)>(p + (i + count) * step + j);
+      prefetch_lines<lanes * sizeof(T)>(p + i * step + j + ahead);
     }
     auto get = [&](int i) HWY_ATTR { return Op::Load(d, p + i * step + j, mask); };
     auto v = ReduceTree<Op, count>(get);
