@@ -268,19 +268,18 @@ HWY_INLINE auto ReduceTree(Get get) {
   }
 }
 
-template <class T, class Op, int count>
+/// `near`: the rows are short and follow one another, which the processor does not see.
+template <class T, class Op, int count, bool near = false>
 HWY_INLINE void ReduceBand(const T* p, int64_t step, int64_t width, uint64_t mask, bool fresh,
                            typename Op::Acc* acc) {
   const typename Lanes<Op>::D d;
   constexpr int64_t lanes = Lanes<Op>::step;
-  // Of short rows that follow one another, the processor does not see that they do.
-  const int64_t row_bytes = std::max<int64_t>(1, step * int64_t{sizeof(T)});
-  const bool near = count > 1 && row_bytes <= 1024;
-  const int64_t ahead = near ? 16384 / row_bytes * step : 0;
   int64_t j = 0;
   for (; j + lanes <= width; j += lanes) {
-    for (int i = 0; near && i < count; ++i) {
-      prefetch_lines<lanes * sizeof(T)>(p + i * step + j + ahead);
+    if constexpr (near) {
+      constexpr int64_t ahead = 16384 / sizeof(T);
+      RILL_UNROLL(8)
+      for (int i = 0; i < count; ++i) prefetch_lines<lanes * sizeof(T)>(p + i * step + j + ahead);
     }
     auto get = [&](int i) HWY_ATTR { return Op::Load(d, p + i * step + j, mask); };
     auto v = ReduceTree<Op, count>(get);
@@ -301,6 +300,10 @@ void ReduceColumns(const void* src, int64_t rows, int64_t step, int64_t width, u
   auto* out = static_cast<typename Op::Acc*>(acc);
   if (rows == 0 && fresh) {
     for (int64_t j = 0; j < width; ++j) out[j] = Op::identity;
+  }
+  const bool near = step == width && width * int64_t{sizeof(T)} <= 1024;
+  for (; near && rows >= 8; rows -= 8, p += 8 * step, fresh = false) {
+    ReduceBand<T, Op, 8, true>(p, step, width, mask, fresh, out);
   }
   for (; rows >= 8; rows -= 8, p += 8 * step, fresh = false) {
     ReduceBand<T, Op, 8>(p, step, width, mask, fresh, out);
