@@ -3,8 +3,9 @@
     python benchmarks/sweep.py [--quick] [--only REGEX] [--slower] [--output FOLDER]
 
 Prints the rows by their ratio, Rill to NumPy, and writes results/sweep/<date>-<processor>.json.
-Rill and NumPy run in one process and take turns, each time is the median of the rounds, each
-result is compared with NumPy's in some places. sweep_table.py has the table.
+Rill and NumPy run in one process and take turns, which begin when the threads of the turn before
+sleep; each time is the median of the rounds, each result is compared with NumPy's in some places.
+sweep_table.py has the table.
 """
 
 from __future__ import annotations
