@@ -107,7 +107,9 @@ class Runner {
   }
   int widest() const {
     int bytes = 1;
-    for (uint16_t reg = 0; reg < same_as_.size(); ++reg) bytes = std::max(bytes, held_size(reg));
+    for (size_t reg = 0; reg < same_as_.size(); ++reg) {
+      bytes = std::max(bytes, held_size(static_cast<uint16_t>(reg)));
+    }
     return bytes;
   }
   std::span<const ChainLink> links(const Operation& op) const {

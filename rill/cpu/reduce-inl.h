@@ -11,7 +11,6 @@
 
 #include <hwy/highway.h>
 
-#include <algorithm>
 #include <limits>
 
 #include "rill/cpu/half-inl.h"
