@@ -3,13 +3,15 @@
     python benchmarks/sweep.py [--quick] [--only REGEX] [--slower] [--output FOLDER]
 
 Prints the rows by their ratio, Rill to NumPy, and writes results/sweep/<date>-<processor>.json.
-Rill and NumPy run in one process and take turns, each time is the median of the rounds, each
-result is compared with NumPy's in some places. sweep_table.py has the table.
+Rill and NumPy run in one process and take turns, which begin when the threads of the turn before
+sleep; each time is the median of the rounds, each result is compared with NumPy's in some places.
+sweep_table.py has the table.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
 import math
@@ -17,6 +19,7 @@ import os
 import re
 import statistics
 import sys
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -87,6 +90,27 @@ def seconds(call, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
+def others_run() -> bool:
+    """Whether another thread of this process computes or spins."""
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that has ended
+            state = (task / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            if state == "R" and int(task.name) != threading.get_native_id():
+                return True
+    return False
+
+
+def turn(call, count: int) -> float:
+    """`seconds` once the threads of the turn before have gone to sleep.
+
+    OpenBLAS's spin for 0.1 s after their last call, and would take a core from whose turn it is.
+    """
+    end = time.monotonic() + 1
+    while others_run() and time.monotonic() < end:
+        time.sleep(0.002)
+    return seconds(call, count)
+
+
 def measure(row, rounds: int, long: float = LONG) -> dict:
     """One row: the medians in milliseconds, or the reason that there are none.
 
@@ -105,12 +129,12 @@ def measure(row, rounds: int, long: float = LONG) -> dict:
             return {**result, "reason": f"{type(error).__name__}: {error}".splitlines()[0]}
         if differs:
             return {**result, "reason": differs}
-        first = (seconds(rill, 1), seconds(numpy, 1))
+        first = (turn(rill, 1), turn(numpy, 1))
         if max(first) > long:
             rounds = min(rounds, 2)
         # The same number of calls for both: the first finds cold caches.
         bundle = max(1, min(200, int(SHORT / min(first)), int(long / max(first))))
-        times = [(seconds(rill, bundle), seconds(numpy, bundle)) for _ in range(rounds)]
+        times = [(turn(rill, bundle), turn(numpy, bundle)) for _ in range(rounds)]
     mine, theirs = (1e3 * statistics.median(column) for column in zip(*times))
     return {**result, "rill": mine, "numpy": theirs, "ratio": mine / theirs}
 

@@ -76,6 +76,44 @@ std::optional<Array> beyond(const Array& x, int axis, int64_t width, bool behind
   return flip(piece(x, axis, behind ? n - skipped - width : skipped, width, s), {axis}, s);
 }
 
+/// A padded copy of `x` into which what lies beyond its axes is written, piece by piece: `x` is
+/// moved once. None where a piece is missing.
+std::optional<Array> pad_by_pieces(const Array& x, const Shape& low, const Shape& high,
+                                   const std::string& mode, StreamOrDevice s) {
+  struct Piece {
+    Array part;
+    Shape start;
+  };
+  std::vector<Piece> pieces{{x, low}};
+  for (int axis = 0; axis < x.ndim(); ++axis) {
+    const size_t count = pieces.size();
+    for (size_t i = 0; i < count; ++i) {
+      for (bool behind : {false, true}) {
+        const int64_t width = behind ? high[axis] : low[axis];
+        if (width == 0) continue;
+        std::optional<Array> part = beyond(pieces[i].part, axis, width, behind, mode, s);
+        if (!part) return std::nullopt;
+        Shape start = pieces[i].start;
+        start[axis] = behind ? low[axis] + x.shape()[axis] : 0;
+        pieces.push_back({*std::move(part), std::move(start)});
+      }
+    }
+  }
+  Array result = pad(x, low, high, Array(0.0, x.dtype()), s);
+  for (size_t i = 1; i < pieces.size(); ++i) {
+    result = slice_update(result, pieces[i].part, pieces[i].start, Shape(x.ndim(), 1), s);
+  }
+  return result;
+}
+
+/// Whether moving an array twice costs more than the operations that pad_by_pieces() takes, three
+/// to the power of the padded axes.
+bool worth_pieces(const Array& x, const Shape& low, const Shape& high) {
+  int padded = 0;
+  for (int axis = 0; axis < x.ndim(); ++axis) padded += low[axis] > 0 || high[axis] > 0;
+  return padded <= 2 && x.size() >= int64_t{1} << 18;
+}
+
 /// Indices that walk off both ends of an axis: clamped, or mirrored with or without the edge.
 Array pad_by_index(Array x, const Shape& low, const Shape& high, const std::string& mode,
                    StreamOrDevice s) {
@@ -215,6 +253,9 @@ void bind_repetitions(Operations& ops) {
         require(mode == "edge" || mode == "reflect" || mode == "symmetric",
                 "[pad] unknown mode '{}'", mode);
         pad(a, low, high, Array(0.0, a.dtype()), s);  // refuses widths that do not fit
+        if (worth_pieces(a, low, high)) {
+          if (auto padded = pad_by_pieces(a, low, high, mode, s)) return wrap(*padded);
+        }
         return wrap(pad_by_index(a, low, high, mode, s));
       },
       "Padded at both ends of the axes.", nb::arg("pad_width"), nb::arg("mode") = "constant",

@@ -30,7 +30,7 @@ struct Task {
   int64_t count;
   int64_t stride;
   uint32_t* dst;
-  std::optional<int32_t> unbeatable;  // of bool: where it is found, the search ends
+  std::optional<int32_t> unbeatable;  // of bool, a byte: where it is found, the search ends
 };
 
 /// The best element found so far and where.
@@ -39,16 +39,29 @@ struct Found {
   int64_t index;
 };
 
+/// Whether nothing can be better than what was found.
+bool is_final(const Task& task, const Found& found) {
+  return task.unbeatable && std::memcmp(found.best, &*task.unbeatable, sizeof(int32_t)) == 0;
+}
+
 /// Searches the elements [begin, end) of the row at `src` for one better than its first.
 Found search(const Task& task, const uint8_t* src, int64_t begin, int64_t end) {
   const Kernel& kernel = task.kernel;
   Found found{{}, 0};
   kernel.start(src, found.best);
+  if (task.unbeatable && task.stride == 1) {
+    if (is_final(task, found)) return found;
+    const void* at = std::memchr(src + begin, *task.unbeatable, static_cast<size_t>(end - begin));
+    if (at == nullptr) return found;
+    std::memcpy(found.best, &*task.unbeatable, sizeof(int32_t));
+    found.index = static_cast<const uint8_t*>(at) - src;
+    return found;
+  }
   alignas(64) uint8_t packed[gathered_items * 8];
   const int64_t most = task.stride == 1 ? chunk_items : gathered_items;
   int64_t tile = task.unbeatable ? 256 : most;
   for (int64_t i = begin, n = 0; i < end; i += n, tile = std::min(2 * tile, most)) {
-    if (task.unbeatable && std::memcmp(found.best, &*task.unbeatable, sizeof(int32_t)) == 0) break;
+    if (is_final(task, found)) break;
     n = std::min(tile, end - i);
     const uint8_t* p = src + i * task.stride * task.item;
     if (task.stride != 1) {
@@ -71,7 +84,7 @@ void search_long_rows(const Task& task) {
     if (task.unbeatable) {  // likely to be among the first
       Found first = search(task, src, 0, std::min(task.count, part));
       task.dst[at.dst] = static_cast<uint32_t>(first.index);
-      if (std::memcmp(first.best, &*task.unbeatable, sizeof(int32_t)) == 0) continue;
+      if (is_final(task, first)) continue;
     }
     parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {

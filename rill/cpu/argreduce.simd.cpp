@@ -5,11 +5,13 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "rill/cpu/argreduce_kernels.h"
 #include "rill/cpu/half-inl.h"
 #include "rill/cpu/prefetch.h"
+#include "rill/cpu/reduce-inl.h"
 #include "rill/cpu/unroll.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -62,8 +64,38 @@ struct Search {
     }
   };
 
+  /// The place of `value` in `n` elements that hold it.
+  static int64_t Find(const T* p, int64_t n, T value) {
+    const hn::ScalableTag<T> d;
+    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+    int64_t i = 0;
+    for (; i + lanes <= n; i += lanes) {
+      const auto found = hn::FindFirstTrue(d, hn::Eq(hn::LoadU(d, p + i), hn::Set(d, value)));
+      if (found >= 0) return i + found;
+    }
+    while (p[i] != value) ++i;
+    return i;
+  }
+
+  /// Of narrow integers: the extreme of a block in vectors of T, then its place where it counts.
+  static int64_t ImproveNarrow(const T* p, int64_t n, C* best) {
+    constexpr int64_t block = 8192;
+    constexpr C limit = largest ? std::numeric_limits<T>::max() : std::numeric_limits<T>::lowest();
+    int64_t at = -1;
+    for (int64_t i = 0; i < n && *best != limit; i += block) {
+      const C extreme = ReduceRow<T, Extreme<T, largest>>(p + i, std::min(block, n - i), 0);
+      if (!Better(extreme, *best)) continue;
+      *best = extreme;
+      at = i;
+    }
+    return at < 0 ? at : at + Find(p + at, n - at, static_cast<T>(*best));
+  }
+
   static int64_t Improve(const void* src, int64_t n, void* best) {
     const T* p = static_cast<const T*>(src);
+    if constexpr (std::is_integral_v<T> && sizeof(T) <= 2) {
+      return ImproveNarrow(p, n, static_cast<C*>(best));
+    }
     const C before = *static_cast<C*>(best);
     if (before != before) return -1;  // NaN
     const D d;

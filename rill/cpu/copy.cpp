@@ -103,7 +103,10 @@ inline void copy_run(uint8_t* dst, const uint8_t* src, int64_t bytes) {
     std::memcpy(dst, &first, sizeof(T));
     std::memcpy(dst + bytes - sizeof(T), &last, sizeof(T));
   };
-  if (bytes > 16 || bytes < 4) std::memcpy(dst, src, bytes);
+  // Stores that are a little ahead of the loads in their pages look like what is loaded next.
+  const auto ahead = (reinterpret_cast<uintptr_t>(dst) - reinterpret_cast<uintptr_t>(src)) % 4096;
+  if (bytes >= 1024 && ahead != 0 && ahead < 512) copy_kernels::copy_run(dst, src, bytes);
+  else if (bytes > 16 || bytes < 4) std::memcpy(dst, src, bytes);
   else if (bytes >= 8) both_ends(uint64_t{});
   else both_ends(uint32_t{});
 }
@@ -176,8 +179,10 @@ void copy_plane(const Plane& plane, int item, bool crossed, bool stream) {
   if (plane.column.dst == item && plane.column.src == 0 && plane.column.count * item >= line) {
     return fill_runs(plane, item, stream);
   }
-  if (crossed && plane.column.dst == item && plane.row.src == item && plane.row.count >= few &&
-      plane.column.count >= few) {
+  bool short_rows = plane.row.count >= 2 && plane.row.count <= 4 &&
+                    plane.column.src == plane.row.count * item;  // taken apart by vectors
+  if (crossed && plane.column.dst == item && plane.row.src == item &&
+      (plane.row.count >= few || short_rows) && plane.column.count >= few) {
     bool aligned = (reinterpret_cast<uintptr_t>(plane.dst) | plane.row.dst) % line == 0;
     return copy_kernels::transpose(item, {plane.src, plane.column.src, plane.dst, plane.row.dst,
                                           plane.row.count, plane.column.count, stream && aligned});

@@ -33,12 +33,35 @@ void StreamCopy(uint8_t* HWY_RESTRICT dst, const uint8_t* HWY_RESTRICT src, size
   if (i < bytes) std::memcpy(dst + i, src + i, bytes - i);
 }
 
+void CopyRun(uint8_t* HWY_RESTRICT dst, const uint8_t* HWY_RESTRICT src, int64_t bytes) {
+  const hn::CappedTag<uint8_t, line> d;
+  constexpr int64_t step = hn::MaxLanes(d);
+  constexpr int64_t vectors = 8;
+  int64_t i = 0;
+  for (; i + vectors * step <= bytes; i += vectors * step) {
+    hn::Vec<decltype(d)> v[vectors];
+    RILL_UNROLL(8)
+    for (int64_t k = 0; k < vectors; ++k) v[k] = hn::LoadU(d, src + i + k * step);
+    RILL_UNROLL(8)
+    for (int64_t k = 0; k < vectors; ++k) hn::StoreU(v[k], d, dst + i + k * step);
+  }
+  std::memcpy(dst + i, src + i, bytes - i);
+}
+
 void StreamFence() { hwy::FlushStream(); }
 
+/// An item of 1, 2, 4 or 8 bytes as often as it fits 8.
+uint64_t RepeatedItem(int item_size, const void* value) {
+  uint64_t word = 0;
+  std::memcpy(&word, value, item_size);
+  for (int bits = 8 * item_size; bits < 64; bits *= 2) word |= word << bits;
+  return word;
+}
+
 void FillRun(int item_size, uint8_t* dst, int64_t bytes, const void* value, bool stream) {
-  alignas(line) uint8_t pattern[2 * line];
-  std::memcpy(pattern, value, item_size);
-  for (int64_t i = item_size; i < 2 * line; i *= 2) std::memcpy(pattern + i, pattern, i);
+  const uint64_t word = RepeatedItem(item_size, value);
+  uint64_t pattern[line / sizeof(uint64_t)];
+  std::fill_n(pattern, std::size(pattern), word);
   int64_t head = -reinterpret_cast<intptr_t>(dst) & (line - 1);
   if (bytes < 2 * line || head % item_size != 0) {
     for (int64_t i = 0; i < bytes; i += line) {
@@ -47,14 +70,14 @@ void FillRun(int item_size, uint8_t* dst, int64_t bytes, const void* value, bool
     return;
   }
   std::memcpy(dst, pattern, head);
-  const hn::CappedTag<uint8_t, line> d;
-  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
+  const hn::CappedTag<uint64_t, line / sizeof(uint64_t)> d;
+  const auto v = hn::Set(d, word);
   int64_t i = head;
   for (; i + line <= bytes; i += line) {
-    for (int64_t k = 0; k < line; k += step) {
-      const auto v = hn::Load(d, pattern + k);
-      if (stream) hn::Stream(v, d, dst + i + k);
-      else hn::Store(v, d, dst + i + k);
+    auto* words = reinterpret_cast<uint64_t*>(dst + i);
+    for (size_t k = 0; k < line / sizeof(uint64_t); k += hn::Lanes(d)) {
+      if (stream) hn::Stream(v, d, words + k);
+      else hn::Store(v, d, words + k);
     }
   }
   std::memcpy(dst + i, pattern, bytes - i);
@@ -138,6 +161,27 @@ void TransposeEdge(const uint8_t* src, int64_t src_step, uint8_t* dst, int64_t d
   }
 }
 
+/// Source rows of N items that follow one another: as N runs, a vector of each at a time. Returns
+/// how many source rows were done.
+template <class T, int N>
+int64_t SplitShortRows(const Transpose& job) {
+  const hn::ScalableTag<T> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const T* src = reinterpret_cast<const T*>(job.src);
+  int64_t j = 0;
+  for (; j + lanes <= job.columns; j += lanes) {
+    hn::Vec<decltype(d)> v[N];
+    if constexpr (N == 2) hn::LoadInterleaved2(d, src + N * j, v[0], v[1]);
+    if constexpr (N == 3) hn::LoadInterleaved3(d, src + N * j, v[0], v[1], v[2]);
+    if constexpr (N == 4) hn::LoadInterleaved4(d, src + N * j, v[0], v[1], v[2], v[3]);
+    RILL_UNROLL(4)
+    for (int i = 0; i < N; ++i) {
+      hn::StoreU(v[i], d, reinterpret_cast<T*>(job.dst + i * job.dst_step) + j);
+    }
+  }
+  return j;
+}
+
 template <class T, bool stream>
 void TransposeAll(const Transpose& job) {
   constexpr int64_t items = line / sizeof(T);
@@ -161,6 +205,13 @@ void TransposeAll(const Transpose& job) {
 
 template <class T>
 void TransposeItems(const Transpose& job) {
+  if (job.rows >= 2 && job.rows <= 4 && job.src_step == job.rows * int64_t{sizeof(T)}) {
+    const int64_t done = job.rows == 2   ? SplitShortRows<T, 2>(job)
+                         : job.rows == 3 ? SplitShortRows<T, 3>(job)
+                                         : SplitShortRows<T, 4>(job);
+    return TransposeEdge<T>(job.src + done * job.src_step, job.src_step, job.dst + done * sizeof(T),
+                            job.dst_step, job.rows, job.columns - done);
+  }
   if (job.stream) TransposeAll<T, true>(job);
   else TransposeAll<T, false>(job);
 }
@@ -200,6 +251,7 @@ namespace rill {
 
 HWY_EXPORT(StreamCopy);
 HWY_EXPORT(StreamFence);
+HWY_EXPORT(CopyRun);
 HWY_EXPORT(FillRun);
 HWY_EXPORT(TransposeAny);
 HWY_EXPORT(ReverseAny);
@@ -212,6 +264,10 @@ void stream_copy(void* dst, const void* src, size_t bytes) {
 void stream_fence() { HWY_DYNAMIC_DISPATCH(StreamFence)(); }
 
 namespace copy_kernels {
+
+void copy_run(uint8_t* dst, const uint8_t* src, int64_t bytes) {
+  HWY_DYNAMIC_DISPATCH(CopyRun)(dst, src, bytes);
+}
 
 void transpose(int item_size, const Transpose& job) {
   HWY_DYNAMIC_DISPATCH(TransposeAny)(item_size, job);

@@ -17,10 +17,10 @@ namespace {
 
 constexpr int64_t usual_tile = 1024;  // elements; more of narrow types, less of much at once
 constexpr int64_t shortest_tile = 256;
-constexpr int64_t tile_bytes = 4096;          // of one register
-constexpr int64_t tile_set_bytes = 24 << 10;  // what a tile touches: it fits the first cache
-constexpr int64_t tiles_per_job = 32;         // what a core takes at a time, at least
-constexpr size_t near_bytes = size_t{1} << 20;
+constexpr int64_t tile_bytes = 4096;             // of one register
+constexpr int64_t tile_set_bytes = 24 << 10;     // what a tile touches: it fits the first cache
+constexpr int64_t tiles_per_job = 32;            // what a core takes at a time, at least
+constexpr size_t near_bytes = size_t{16} << 20;  // up to here asking ahead takes longer
 constexpr uint16_t no_slot = 0xffff;
 
 struct Store {
@@ -62,6 +62,7 @@ class Runner {
   bool walks_row_major() const { return !walked_layout(); }
   /// Everything but the pass over the elements.
   void prepare() {
+    as_stored_ = lowered_as_stored(program_).has_value();
     place_results();
     make_operands();
     SmallVector<bool, 8> scalar;
@@ -97,6 +98,20 @@ class Runner {
   size_t register_count() const { return code_->low.same_as.size(); }
   /// The register that holds the value of another.
   uint16_t source(uint16_t reg) const { return code_->low.same_as[reg]; }
+  TileKernel widen(Dtype dtype) const { return as_stored_ ? nullptr : widening(dtype); }
+  TileKernel narrow(Dtype dtype) const { return as_stored_ ? nullptr : narrowing(dtype); }
+  /// Bytes of an element of a register.
+  int held_size(uint16_t reg) const {
+    Dtype dtype = program_.dtype_of(reg);
+    return size_of(as_stored_ ? dtype : held_as(dtype));
+  }
+  int widest() const {
+    int bytes = 1;
+    for (size_t reg = 0; reg < register_count(); ++reg) {
+      bytes = std::max(bytes, held_size(static_cast<uint16_t>(reg)));
+    }
+    return bytes;
+  }
   std::span<const ChainLink> links(const Operation& op) const {
     return std::span(code_->chains.links).subspan(op.first_link, op.link_count);
   }
@@ -131,6 +146,7 @@ class Runner {
   std::span<Array> results_;
   std::optional<Strides> layout_;  // of the results, in which they are walked, if not row-major
   Axes order_;                     // and its axes from the slowest to the fastest
+  bool as_stored_ = false;         // halves are not held as float32
   bool far_ = false;               // what is read and written does not fit a cache that is near
   Ref<RefCounted>* kept_;
   const ProgramCode* code_ = nullptr;  // what is kept, or:
@@ -139,7 +155,7 @@ class Runner {
   SmallVector<Store, 2> stores_;
   SmallVector<uint16_t, 8> slot_;  // by register
   uint16_t slot_count_ = 0;
-  int slot_item_ = 4;  // bytes of the widest element that is held in a slot
+  int slot_item_ = 1;  // bytes of the widest element that is held in a slot
   int64_t slot_bytes_ = 0;
   int64_t job_tile_ = usual_tile;  // by the widest type alone
   int64_t tile_ = usual_tile;
@@ -230,7 +246,7 @@ void Runner::place_results() {
 void Runner::make_operands() {
   for (const Array& input : inputs_) {
     const Output& operand = input.output();
-    TileKernel widen = widening(operand.dtype);
+    TileKernel widen = this->widen(operand.dtype);
     if (lies_like_results(operand) && !is_uniform(operand)) {
       operands_.emplace_back(operand, widen);
       continue;
@@ -256,8 +272,7 @@ void Runner::make_stores() {
   for (size_t i = 0; i < results_.size(); ++i) {
     const Output& out = results_[i].output();
     bool donated = out.buffer->reference_count() > 1;
-    Store store{program_.outputs[i],  out.data, size_of(out.dtype),
-                narrowing(out.dtype), false,    false};
+    Store store{program_.outputs[i], out.data, size_of(out.dtype), narrow(out.dtype), false, false};
     store.streaming = !donated && stream && reinterpret_cast<uintptr_t>(out.data) % 64 == 0;
     // An operation may write to memory itself when nothing reads the old bytes after it.
     bool produced = source(store.reg) == store.reg && store.reg >= program_.inputs.size();
@@ -270,7 +285,7 @@ void Runner::make_stores() {
   if (results_.size() == program_.outputs.size()) return;
   uint16_t reg = program_.outputs.back();
   Dtype dtype = program_.dtype_of(reg);
-  stores_.push_back({reg, nullptr, size_of(dtype), narrowing(dtype), false, false, true});
+  stores_.push_back({reg, nullptr, size_of(dtype), narrow(dtype), false, false, true});
 }
 
 /// Slots of the scratch memory, reused after the last use of a register.
@@ -295,7 +310,7 @@ void Runner::assign_slots() {
   slot_.resize(registers + code_->chains.spills, no_slot);
   SmallVector<uint16_t, 16> free;
   auto take = [&](uint16_t reg) {
-    slot_item_ = std::max(slot_item_, size_of(held_as(program_.dtype_of(reg))));
+    slot_item_ = std::max(slot_item_, held_size(reg));
     if (free.empty()) free.push_back(slot_count_++);
     slot_[reg] = free.back();
     free.pop_back();
@@ -303,11 +318,12 @@ void Runner::assign_slots() {
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
     bool number = operands_[reg].is_scalar() && only_in_chains[reg];
     if (!operands_[reg].needs_slot() || number) continue;
-    if (is_half(program_.inputs[reg])) slot_item_ = 8;  // room for the stored halves
+    if (widen(program_.inputs[reg])) slot_item_ = 8;  // room for the stored halves
     take(reg);
     last_use[reg] = never;
   }
   for (size_t spill = registers; spill < slot_.size(); ++spill) slot_[spill] = slot_count_++;
+  if (code_->chains.spills > 0) slot_item_ = std::max(slot_item_, widest());
   for (int i = 0; i < code.ssize(); ++i) {
     // Results get slots before operands give theirs back: sizes may differ.
     for_results(code[i], [&](uint16_t reg) {
@@ -326,11 +342,7 @@ void Runner::assign_slots() {
 
 /// Narrow types go in longer tiles; the more an element touches, the shorter a tile is.
 void Runner::choose_tile() {
-  int widest = 1;
-  for (size_t reg = 0; reg < register_count(); ++reg) {
-    widest = std::max(widest, size_of(held_as(program_.dtype_of(static_cast<uint16_t>(reg)))));
-  }
-  job_tile_ = tile_ = std::max(usual_tile, tile_bytes / widest);
+  job_tile_ = tile_ = std::max(usual_tile, tile_bytes / widest());
   int64_t bytes = int64_t{slot_count_} * slot_item_;
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
     if (!operands_[reg].is_scalar()) bytes += size_of(program_.inputs[reg]);

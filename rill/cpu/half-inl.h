@@ -57,6 +57,16 @@ HWY_INLINE hn::Vec<D> LoadAs(D d, const T* p) {
 template <class D>
 HWY_INLINE auto ToFloat16(D d, hn::Vec<D> v) {
   const hn::Rebind<hwy::float16_t, D> half;
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (sizeof(hn::Vec<D>) == 64) {
+    // (v & infinity with a sign) | the first bit of a mantissa
+    const auto nan = _mm512_cmp_ps_mask(v.raw, v.raw, _CMP_UNORD_Q);
+    const auto quiet = _mm512_mask_ternarylogic_epi32(
+        _mm512_castps_si512(v.raw), nan, _mm512_set1_epi32(static_cast<int>(0xff800000u)),
+        _mm512_set1_epi32(0x00400000), 0xea);
+    return hn::DemoteTo(half, hn::Vec<D>{_mm512_castsi512_ps(quiet)});
+  }
+#endif
   const hn::Rebind<uint32_t, D> bits;
   const auto sign = hn::And(hn::BitCast(bits, v), hn::Set(bits, 0x80000000u));
   const auto nan = hn::BitCast(d, hn::Or(sign, hn::Set(bits, 0x7fc00000u)));

@@ -1,8 +1,10 @@
 // Reading and writing at places given by arrays.
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "rill/cpu/backend.h"
+#include "rill/cpu/copy_kernels.h"
 #include "rill/cpu/index_places.h"
 #include "rill/cpu/kernels.h"
 #include "rill/cpu/scatter.h"
@@ -60,6 +62,26 @@ void Gather::run() {
                });
 }
 
+/// Scattered columns of some rows: picked from one row after the other, which stays in the cache,
+/// then transposed.
+template <class T>
+void copy_columns(const char* from, const int64_t* offsets, int64_t count, const int64_t* runs,
+                  int64_t run_count, int64_t step, char* to) {
+  constexpr int64_t bytes = 256;  // of a row
+  constexpr int64_t width = bytes / sizeof(T);
+  alignas(64) T rows[64 / sizeof(T)][width];
+  const T* src = reinterpret_cast<const T*>(from);
+  for (int64_t p = 0; p < count; p += width) {
+    int64_t some = std::min(width, count - p);
+    for (int64_t r = 0; r < run_count; ++r) {
+      for (int64_t k = 0; k < some; ++k) rows[r][k] = src[runs[r] + offsets[p + k]];
+    }
+    copy_kernels::transpose(sizeof(T), {reinterpret_cast<const uint8_t*>(rows), bytes,
+                                        reinterpret_cast<uint8_t*>(to) + p * step * sizeof(T),
+                                        step * int64_t{sizeof(T)}, some, run_count, false});
+  }
+}
+
 template <class T>
 void copy_items(const char* from, const int64_t* offsets, int64_t count, const int64_t* runs,
                 int64_t run_count, int64_t step, char* to) {
@@ -69,6 +91,10 @@ void copy_items(const char* from, const int64_t* offsets, int64_t count, const i
     src += runs[0];
     for (int64_t p = 0; p < count; ++p) dst[p * step] = src[offsets[p]];
     return;
+  }
+  bool far = std::abs(runs[1] - runs[0]) * int64_t{sizeof(T)} >= 256;
+  if (far && run_count >= 8 && count >= 64) {
+    return copy_columns<T>(from, offsets, count, runs, run_count, step, to);
   }
   for (int64_t p = 0; p < count; ++p) {
     for (int64_t r = 0; r < run_count; ++r) dst[p * step + r] = src[offsets[p] + runs[r]];

@@ -12,6 +12,10 @@ class Lowering {
     size_t registers = program.inputs.size() + program.code.size();
     out_.same_as.resize(registers);
     for (size_t reg = 0; reg < registers; ++reg) out_.same_as[reg] = static_cast<uint16_t>(reg);
+    read_.resize(registers, false);
+    for (const Instruction& in : program.code) {
+      for (int k = 0; k < in.operand_count; ++k) read_[in.operands[k]] = true;
+    }
   }
 
   Lowered run() {
@@ -46,7 +50,7 @@ class Lowering {
     TileKernel kernel = kernels.rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
     if (in.operand_count == 1) emit(kernel, result, {operand(0)});
     else emit(kernel, result, {operand(0), operand(1)});
-    if (is_half(in.out)) {
+    if (is_half(in.out) && read_[result]) {
       emit(kernels.round_to_half[static_cast<int>(in.out)], result, {result});
     }
   }
@@ -60,11 +64,11 @@ class Lowering {
       emit(kernels.narrow_to_odd, result, {operand});
     } else if (from != to) {
       emit(kernels.casts[static_cast<int>(from)][static_cast<int>(to)], result, {operand});
-    } else if (!is_half(instruction.out)) {
+    } else if (!is_half(instruction.out) || !read_[result]) {
       out_.same_as[result] = operand;  // a half is held as float32 already
       return;
     }
-    if (is_half(instruction.out)) {
+    if (is_half(instruction.out) && read_[result]) {
       bool in_place = from != to;
       emit(kernels.round_to_half[static_cast<int>(instruction.out)], result,
            {in_place ? result : operand});
@@ -73,6 +77,7 @@ class Lowering {
 
   const Program& program_;
   Lowered out_;
+  SmallVector<bool, 16> read_;  // by register: whether an instruction reads it
   size_t at_ = 0;
 };
 
@@ -83,6 +88,20 @@ TileKernel cast(Dtype from, Dtype to) {
 }  // namespace
 
 Lowered lowered(const Program& program) { return Lowering(program).run(); }
+
+std::optional<Lowered> lowered_as_stored(const Program& program) {
+  if (program.code.size() != 1) return {};
+  const Instruction& in = program.code[0];
+  if (in.row >= Row::cast || !is_half(in.in) || in.out != in.in) return {};
+  TileKernel kernel = tile_kernels().rows[static_cast<int>(in.row)][static_cast<int>(in.in)];
+  if (kernel == nullptr) return {};
+  Lowered low;
+  Operation operation{kernel, program.result_register(0), {0, 0, 0}, in.operand_count, 0};
+  std::copy(in.operands, in.operands + in.operand_count, operation.operands);
+  low.code.push_back(operation);
+  for (uint16_t reg = 0; reg <= operation.result; ++reg) low.same_as.push_back(reg);
+  return low;
+}
 
 TileKernel narrowing(Dtype dtype) { return is_half(dtype) ? cast(Dtype::float32, dtype) : nullptr; }
 TileKernel widening(Dtype dtype) { return is_half(dtype) ? cast(dtype, Dtype::float32) : nullptr; }

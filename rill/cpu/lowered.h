@@ -1,6 +1,8 @@
 // A program as calls of tile kernels: what every way of running it has in common.
 #pragma once
 
+#include <optional>
+
 #include "rill/cpu/tile_chain.h"
 #include "rill/cpu/tile_kernels.h"
 #include "rill/runtime/program.h"
@@ -28,9 +30,13 @@ struct Lowered {
   SmallVector<uint16_t, 8> same_as;  // by register: the register that holds its value
 };
 
-/// Halves are held as float32 and rounded after each instruction. Throws std::runtime_error where
-/// there is no kernel.
+/// Halves are held as float32 and rounded after each instruction, but for those that are only
+/// stored: narrowing() rounds them. Throws std::runtime_error where there is no kernel.
 Lowered lowered(const Program& program);
+
+/// A program of one operation on halves as the call of a kernel that reads and writes them as they
+/// are stored; of any other program nothing.
+std::optional<Lowered> lowered_as_stored(const Program& program);
 
 /// float32 to the half `dtype`; null for other dtypes.
 TileKernel narrowing(Dtype dtype);

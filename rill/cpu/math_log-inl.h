@@ -66,14 +66,20 @@ HWY_INLINE V LogTail(D d, V f, V square) {
   }
 }
 
+/// log(2^k (1 + f)), given f^2 and the tail of log(1 + f).
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V LogOfTerms(D d, V k, V f, V square, V tail) {
+  using C = MathConstants<hn::TFromD<D>>;
+  const V low = Fma(k, hn::Set(d, C::ln2[1]), tail);
+  const V fraction = f - Fms(square, hn::Set(d, hn::TFromD<D>(0.5)), low);
+  return Fma(k, hn::Set(d, C::ln2[0]), fraction);
+}
+
 /// log(2^k (1 + f + f_low)), f_low at most an ulp of f.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V LogOfParts(D d, V k, V f, V f_low) {
-  using C = MathConstants<hn::TFromD<D>>;
   const V square = f * f;
-  const V low = Fma(k, hn::Set(d, C::ln2[1]), LogTail(d, f, square) + f_low);
-  const V fraction = f - Fnma(square, hn::Set(d, hn::TFromD<D>(-0.5)), hn::Neg(low));
-  return Fma(k, hn::Set(d, C::ln2[0]), fraction);
+  return LogOfTerms(d, k, f, square, LogTail(d, f, square) + f_low);
 }
 
 /// `result` with the values of a logarithm at the arguments that are not positive and finite.
@@ -86,17 +92,33 @@ HWY_INLINE V WithLogSpecials(D d, V x, V result) {
   return hn::IfThenElse(hn::Gt(x, zero), finite, nonpositive);
 }
 
+/// Whether every lane is positive, normal and finite. Then the steps for other numbers can be left
+/// out; the bits are the same.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE bool AllUsual(D, V x) {
+  using Format = FloatFormat<hn::TFromD<D>>;
+  using Bits = typename Format::Bits;
+  const hn::RebindToUnsigned<D> du;
+  constexpr Bits one = Bits{1} << Format::mantissa_bits;  // of the exponent
+  const auto above = hn::BitCast(du, x) - hn::Set(du, one);
+  return hn::AllTrue(du, hn::Lt(above, hn::Set(du, Bits{2 * Format::bias} * one)));
+}
+
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Log(D d, V x) {
-  const LogParts<V> parts = ReduceLog(d, x);
-  return WithLogSpecials(d, x, LogOfParts(d, parts.k, parts.f, hn::Zero(d)));
+  const bool usual = AllUsual(d, x);
+  const LogParts<V> parts = usual ? ReduceNormalLog(d, x) : ReduceLog(d, x);
+  const V square = parts.f * parts.f;
+  const V result = LogOfTerms(d, parts.k, parts.f, square, LogTail(d, parts.f, square));
+  return usual ? result : WithLogSpecials(d, x, result);
 }
 
 /// log(x) / log(base), given 1 / log(base) and log(2) / log(base) in two words each, of which the
 /// first of the latter times any k is exact.
 template <class D, class V = hn::Vec<D>, class T = hn::TFromD<D>>
 HWY_INLINE V LogToBase(D d, V x, T inverse, T inverse_low, T two, T two_low) {
-  const LogParts<V> parts = ReduceLog(d, x);
+  const bool usual = AllUsual(d, x);
+  const LogParts<V> parts = usual ? ReduceNormalLog(d, x) : ReduceLog(d, x);
   const V square = parts.f * parts.f;
   const V factor = hn::Set(d, inverse + inverse_low);
   // log(1 + f) = f - f^2 / 2 + tail; the smallest terms first.
@@ -104,7 +126,8 @@ HWY_INLINE V LogToBase(D d, V x, T inverse, T inverse_low, T two, T two_low) {
   const V least = Fma(LogTail(d, parts.f, square), factor, lowest);
   const V low = Fnma(square, factor * hn::Set(d, T(0.5)), least);
   const V fraction = Fma(parts.f, hn::Set(d, inverse), low);
-  return WithLogSpecials(d, x, Fma(parts.k, hn::Set(d, two), fraction));
+  const V result = Fma(parts.k, hn::Set(d, two), fraction);
+  return usual ? result : WithLogSpecials(d, x, result);
 }
 
 template <class D, class V = hn::Vec<D>>
@@ -192,6 +215,7 @@ HWY_INLINE V Atanh(D d, V x) {
   const Pair<V> sum = TwoSum(one, ratio.hi);
   const V log = LogOfPair(d, {sum.hi, sum.lo + ratio.lo}, hn::Zero(d));
   const V inside = hn::CopySign(log * hn::Set(d, T(0.5)), x);
+  if (HWY_LIKELY(hn::AllTrue(d, hn::Lt(magnitude, one)))) return inside;
   const V edge =
       hn::IfThenElse(hn::Eq(magnitude, one), hn::CopySign(Infinity(d), x), NotANumber(d));
   return hn::IfThenElse(hn::Lt(magnitude, one), inside, edge);

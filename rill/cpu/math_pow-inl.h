@@ -17,12 +17,11 @@ HWY_BEFORE_NAMESPACE();
 namespace rill {
 namespace HWY_NAMESPACE {
 
-/// log2(x) to about 11 bits more than the type has; x positive and finite.
+/// log2(2^k (1 + f)) to about 11 bits more than the type has.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE Pair<V> Log2InTwoWords(D d, V x) {
+HWY_INLINE Pair<V> Log2InTwoWords(D d, LogParts<V> parts) {
   using T = hn::TFromD<D>;
   using C = MathConstants<T>;
-  const LogParts<V> parts = ReduceLog(d, x);
   const V two = hn::Set(d, 2);
   // s = f / (2 + f)
   const Pair<V> divisor = FastTwoSum(two, parts.f);
@@ -49,12 +48,12 @@ HWY_INLINE Pair<V> Log2InTwoWords(D d, V x) {
   return FastTwoSum(sum.hi, sum.lo + log_low);
 }
 
-/// x^y for positive finite x other than 1.
+/// (2^k (1 + f))^y; y infinite only where that is not 1.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V PowOfPositive(D d, V x, V y) {
+HWY_INLINE V PowOfParts(D d, LogParts<V> parts, V y) {
   using T = hn::TFromD<D>;
   using C = MathConstants<T>;
-  const Pair<V> log = Log2InTwoWords(d, x);
+  const Pair<V> log = Log2InTwoWords(d, parts);
   const V product = y * log.hi;
   const V exponent = AtLeast(d, AtMost(d, product, C::pow_limit), -C::pow_limit);
   const V product_low = Fma(y, log.lo, Fms(y, log.hi, product));
@@ -69,8 +68,9 @@ HWY_INLINE V PowOfPositive(D d, V x, V y) {
   return ScaleByPowerOfTwo(d, mantissa.hi + (mantissa.lo + tail), n);
 }
 
+/// x^y for any x and y.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V Pow(D d, V x, V y) {
+HWY_INLINE V PowWithSpecials(D d, V x, V y) {
   using T = hn::TFromD<D>;
   const V zero = hn::Zero(d);
   const V one = hn::Set(d, 1);
@@ -79,7 +79,7 @@ HWY_INLINE V Pow(D d, V x, V y) {
   const auto falling = hn::Lt(y, zero);
   const V at_zero = hn::IfThenElseZero(falling, infinity);
   const V at_infinity = hn::IfThenZeroElse(falling, infinity);
-  V result = PowOfPositive(d, magnitude, y);
+  V result = PowOfParts(d, ReduceLog(d, magnitude), y);
   result = hn::IfThenElse(hn::Eq(magnitude, zero), at_zero, result);
   result = hn::IfThenElse(hn::Eq(magnitude, infinity), at_infinity, result);
   result = hn::IfThenElse(hn::Eq(magnitude, one), one, result);
@@ -92,6 +92,13 @@ HWY_INLINE V Pow(D d, V x, V y) {
   result = hn::IfThenElse(hn::AndNot(integer, negative), NotANumber(d), hn::Or(result, sign));
   result = hn::IfThenElse(hn::Or(hn::IsNaN(x), hn::IsNaN(y)), x + y, result);
   return hn::IfThenElse(hn::Or(hn::Eq(y, zero), hn::Eq(x, one)), one, result);
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Pow(D d, V x, V y) {
+  const bool finite = hn::AllTrue(d, hn::Lt(hn::Abs(y), Infinity(d)));
+  if (HWY_LIKELY(finite && AllUsual(d, x))) return PowOfParts(d, ReduceNormalLog(d, x), y);
+  return PowWithSpecials(d, x, y);
 }
 
 template <class T>

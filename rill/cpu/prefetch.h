@@ -4,9 +4,10 @@
 namespace rill {
 
 /// Asks for the lines of `bytes` bytes from `p` on, which will be read soon. Any address is
-/// allowed.
+/// allowed. Always inlined: GCC takes a function that only prefetches to have no effect, and drops
+/// calls of it.
 template <int bytes>
-inline void prefetch_lines(const void* p) {
+[[gnu::always_inline]] inline void prefetch_lines(const void* p) {
   for (int i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(p) + i);
 }
 
@@ -14,7 +15,7 @@ inline void prefetch_lines(const void* p) {
 /// 4 KiB later. The processor's own prefetching begins anew at every page, which costs a third of
 /// the bandwidth.
 template <int bytes>
-inline void prefetch_lines_ahead(const void* p) {
+[[gnu::always_inline]] inline void prefetch_lines_ahead(const void* p) {
   prefetch_lines<bytes>(static_cast<const char*>(p) + 4096);
 }
 

@@ -60,6 +60,9 @@ struct Prod : Plain<A> {
   template <class V>
   static HWY_INLINE V Apply(V a, V b) {
     if constexpr (sizeof(A) == 8 && std::is_integral_v<A>) {
+#if HWY_TARGET == HWY_AVX3
+      if constexpr (sizeof(V) == 64) return V{_mm512_mullo_epi64(a.raw, b.raw)};
+#endif
       // a * b mod 2^64 from 32-bit halves.
       const hn::DFromV<V> d;
       const hn::Repartition<uint32_t, decltype(d)> half;
@@ -264,13 +267,19 @@ HWY_INLINE auto ReduceTree(Get get) {
   }
 }
 
-template <class T, class Op, int count>
+/// `near`: the rows are short and follow one another, which the processor does not see.
+template <class T, class Op, int count, bool near = false>
 HWY_INLINE void ReduceBand(const T* p, int64_t step, int64_t width, uint64_t mask, bool fresh,
                            typename Op::Acc* acc) {
   const typename Lanes<Op>::D d;
   constexpr int64_t lanes = Lanes<Op>::step;
   int64_t j = 0;
   for (; j + lanes <= width; j += lanes) {
+    if constexpr (near) {
+      constexpr int64_t ahead = 16384 / sizeof(T);
+      RILL_UNROLL(8)
+      for (int i = 0; i < count; ++i) prefetch_lines<lanes * sizeof(T)>(p + i * step + j + ahead);
+    }
     auto get = [&](int i) HWY_ATTR { return Op::Load(d, p + i * step + j, mask); };
     auto v = ReduceTree<Op, count>(get);
     if (!fresh) v = Op::Apply(hn::LoadU(d, acc + j), v);
@@ -290,6 +299,10 @@ void ReduceColumns(const void* src, int64_t rows, int64_t step, int64_t width, u
   auto* out = static_cast<typename Op::Acc*>(acc);
   if (rows == 0 && fresh) {
     for (int64_t j = 0; j < width; ++j) out[j] = Op::identity;
+  }
+  const bool near = step == width && width * int64_t{sizeof(T)} <= 1024;
+  for (; near && rows >= 8; rows -= 8, p += 8 * step, fresh = false) {
+    ReduceBand<T, Op, 8, true>(p, step, width, mask, fresh, out);
   }
   for (; rows >= 8; rows -= 8, p += 8 * step, fresh = false) {
     ReduceBand<T, Op, 8>(p, step, width, mask, fresh, out);

@@ -3,6 +3,7 @@
 #include <limits>
 #include <vector>
 
+#include "rill/cpu/reduce_complex_kernels.h"
 #include "rill/cpu/reduce_dims.h"
 #include "rill/runtime/parallel.h"
 
@@ -21,6 +22,9 @@ struct Product {
   static complex64 apply(complex64 a, complex64 b) {
     return {a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real()};
   }
+  static void apply_row(complex64* total, const complex64* p, int64_t count) {
+    for (int64_t j = 0; j < count; ++j) total[j] = apply(total[j], p[j]);
+  }
 };
 
 /// The first nan, else the first of the largest or smallest.
@@ -31,6 +35,11 @@ struct Extreme {
   static complex64 apply(complex64 a, complex64 b) {
     bool stays = largest ? !is_less(a, b) : !is_less(b, a);
     return is_nan(a) || (stays && !is_nan(b)) ? a : b;
+  }
+  static void apply_row(complex64* total, const complex64* p, int64_t count) {
+    static const reduce_complex_kernels::Improve improve =
+        reduce_complex_kernels::find_improve(largest);
+    improve(p, count, total);
   }
 };
 
@@ -54,7 +63,9 @@ void reduce_across(const complex64* src, ReduceDims kept, const ReduceDims& redu
       std::fill_n(total, count, Op::identity);
       for (int64_t row = 0; row < rows; ++row) {
         const complex64* p = src + at.src + first * inner.src + offsets(reduced, row).src;
-        for (int64_t j = 0; j < count; ++j) total[j] = Op::apply(total[j], p[j * inner.src]);
+        if (inner.src == 1) Op::apply_row(total, p, count);
+        else
+          for (int64_t j = 0; j < count; ++j) total[j] = Op::apply(total[j], p[j * inner.src]);
       }
       for (int64_t j = 0; j < count; ++j) dst[at.dst + (first + j) * inner.dst] = total[j];
     }

@@ -11,8 +11,9 @@ namespace rill {
 /// memory as an operand of the same element size; otherwise nothing overlaps.
 using TileKernel = void (*)(void* dst, const void* a, const void* b, const void* c, int64_t n);
 
-/// The kernels of one processor generation. Half types have no arithmetic kernels: programs hold
-/// them as float32, widened at a load, rounded after each operation, narrowed at a store.
+/// The kernels of one processor generation. Programs hold half types as float32, widened at a load,
+/// rounded after each operation, narrowed at a store; the rows of half types serve programs of one
+/// operation, whose operands and result are halves (tests and comparisons have none).
 struct TileKernels {
   TileKernel rows[row_count][dtype_count] = {};     // by the dtype of the operands
   TileKernel casts[dtype_count][dtype_count] = {};  // from, to; halves only from and to float32
@@ -26,6 +27,7 @@ const TileKernels& tile_kernels();
 
 // One each source file (tile_*.simd.cpp).
 void add_float_kernels(TileKernels& kernels);
+void add_half_kernels(TileKernels& kernels);
 void add_integer_kernels(TileKernels& kernels);
 void add_complex_kernels(TileKernels& kernels);
 void add_cast_kernels(TileKernels& kernels);

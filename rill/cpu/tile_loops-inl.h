@@ -63,10 +63,27 @@ void unary_loop(void* dst, const void* a, const void*, const void*, int64_t n) {
 
 template <class Op, class T, class R>
 void binary_loop(void* dst, const void* a, const void* b, const void*, int64_t n) {
-  auto* out = static_cast<R*>(dst);
-  const auto* x = static_cast<const T*>(a);
-  const auto* y = static_cast<const T*>(b);
-  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<R>(Op::value(x[i], y[i]));
+  if constexpr (std::is_same_v<T, bool> && std::is_same_v<R, bool>) {
+    // A sum of products modulo 2, in bits: GCC does not vectorize loops over bool.
+    auto of = [](bool left, bool right) {
+      return static_cast<uint8_t>(static_cast<bool>(Op::value(left, right)));
+    };
+    auto* out = static_cast<uint8_t*>(dst);
+    const auto* x = static_cast<const uint8_t*>(a);
+    const auto* y = static_cast<const uint8_t*>(b);
+    const uint8_t of_none = of(false, false);
+    const uint8_t by_left = of_none ^ of(true, false);
+    const uint8_t by_right = of_none ^ of(false, true);
+    const uint8_t by_both = of_none ^ by_left ^ by_right ^ of(true, true);
+    for (int64_t i = 0; i < n; ++i) {
+      out[i] = of_none ^ (by_left & x[i]) ^ (by_right & y[i]) ^ (by_both & x[i] & y[i]);
+    }
+  } else {
+    auto* out = static_cast<R*>(dst);
+    const auto* x = static_cast<const T*>(a);
+    const auto* y = static_cast<const T*>(b);
+    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<R>(Op::value(x[i], y[i]));
+  }
 }
 
 /// Puts the loops of a row into the table, if its domain holds the dtype of T.

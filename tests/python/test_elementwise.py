@@ -370,3 +370,55 @@ def test_divmod_of_integers(name):
         assert_same(got[1], rest, name)
     one = divmod(array(a, name)[5], array(b, name)[-1])
     np.testing.assert_array_equal([one[0].item(), one[1].item()], np.divmod(a[5], b[-1]))
+
+
+BOOLEAN = ["add", "multiply", "maximum", "minimum", "equal", "not_equal", "less", "less_equal"]
+BOOLEAN += ["greater", "greater_equal", "logical_and", "logical_or", "logical_xor"]
+BOOLEAN += ["bitwise_and", "bitwise_or", "bitwise_xor"]
+
+
+@pytest.mark.parametrize("operation", BOOLEAN)
+@pytest.mark.parametrize("size", [0, 1, 4, 1003])
+def test_truth_tables(operation, size):
+    a, b = np.arange(size) % 2 == 1, np.arange(size) % 4 > 1
+    expected = getattr(np, operation)(a, b)
+    assert_same(getattr(mx, operation)(mx.array(a), mx.array(b)), expected, "bool")
+    two_by_two = getattr(mx, operation)(mx.array([[False], [True]]), mx.array([False, True]))
+    assert_same(two_by_two, getattr(np, operation)([[False], [True]], [False, True]), "bool")
+
+
+SPECIALS = (0.0, -0.0, -1.0, INF, -INF, NAN, 1e-42, -1e-42, 1.0, 3e38)
+
+
+@rill_only
+@pytest.mark.parametrize("name", ("float32", "float64"))
+@pytest.mark.parametrize("special", SPECIALS)
+def test_a_special_among_usual_numbers(name, special):
+    """Vectors of usual numbers take a shorter way to the same bits."""
+    usual = values(name, (64,), (0.1, 9))
+    mixed = usual.copy()
+    mixed[[3, 40]] = special
+    functions = [mx.log, mx.log2, mx.log10, lambda v: v**1.7, lambda v: 1.7**v, lambda v: v**v]
+    for function in functions:
+        got = to_numpy(function(array(mixed, name)))
+        alone = [to_numpy(function(array(mixed[k : k + 1], name)))[0] for k in range(64)]
+        np.testing.assert_array_equal(got, alone)
+        np.testing.assert_array_equal(np.signbit(got), np.signbit(alone))
+        kept = np.setdiff1d(np.arange(64), [3, 40])
+        np.testing.assert_array_equal(got[kept], to_numpy(function(array(usual, name)))[kept])
+
+
+@rill_only
+@pytest.mark.parametrize("name", ("float32", "float64"))
+def test_more_values_at_once_than_registers(name):
+    """A tree of sums and products whose operands and result lie in memory themselves."""
+    leaves = [values(name, (5000,), (1, 2), seed) for seed in range(64)]
+
+    def tree(parts, level=0):
+        if len(parts) == 1:
+            return parts[0]
+        middle = len(parts) // 2
+        a, b = tree(parts[:middle], level + 1), tree(parts[middle:], level + 1)
+        return a * b if level % 2 else a + b
+
+    assert_same(tree([array(leaf, name) for leaf in leaves]), tree(leaves), name)

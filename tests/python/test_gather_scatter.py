@@ -128,6 +128,17 @@ def test_a_large_gather():
     assert_same(mx.array(host)[mx.array(index), mx.array(index % 64)], host[index, index % 64])
 
 
+@pytest.mark.parametrize("name", ["int8", "float16", "float32", "int64"])
+@pytest.mark.parametrize("shape", [(7, 1000), (64, 300), (130, 517)])
+def test_scattered_columns(name, shape):
+    host = values(name, shape, (-100, 100))
+    index = np.random.default_rng(0).integers(0, shape[1], 1111)
+    for view in (lambda v: v, lambda v: v[::-1], lambda v: v[:, ::-1], lambda v: v[1:, ::2]):
+        at = index % view(host).shape[1]
+        expected = np.take(view(host), at, axis=1)
+        assert_same(mx.take(view(array(host, name)), mx.array(at), axis=1), expected, name)
+
+
 def test_gathers_of_lazy_indices():
     x = mx.arange(100) * 2
     index = mx.argsort(-mx.arange(10))

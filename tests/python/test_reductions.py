@@ -176,6 +176,54 @@ def test_arg_reductions(function, name):
     assert_same(getattr(mx, function)(array(host, name).T, 1), getattr(np, function)(host.T, 1))
 
 
+@pytest.mark.parametrize("name", ["bool", "int8", "uint8", "int16", "uint16"])
+@pytest.mark.parametrize("size", [1, 7, 300, 9001, 700_001])
+def test_arg_reductions_of_narrow_types(name, size):
+    """Where the best is the first, the last, one of many, or all there is; also backwards."""
+    low, high = (0, 1) if name == "bool" else (np.iinfo(name).min, np.iinfo(name).max)
+    host = np.full(size, high // 2, dtype=name)
+    rows = [host.copy() for _ in range(4)]
+    rows[1][-1], rows[2][size // 2 :], rows[3][size // 3] = high, high, low
+    rows.append(values(name, (size,), (-50, 50)))
+    host = np.stack(rows)
+    for function in ("argmax", "argmin"):
+        for view in (lambda v: v, lambda v: v[:, ::-1], lambda v: v[:, ::3], lambda v: v[1:4]):
+            for axis in (None, 0, 1):
+                expected = getattr(np, function)(view(host), axis=axis)
+                assert_same(getattr(mx, function)(view(array(host, name)), axis), expected)
+
+
+@pytest.mark.parametrize("shape", [(9, 1), (5, 3), (40, 77), (3, 5, 300)])
+def test_complex_extremes_across(shape):
+    """The first nan wins, then the first of equal ones."""
+    rng = np.random.default_rng(0)
+    host = (rng.integers(-2, 3, shape) + 1j * rng.integers(-2, 3, shape)).astype(np.complex64)
+    host[rng.random(shape) < 0.1] = complex(np.nan, 1)
+    host[rng.random(shape) < 0.1] = complex(2, np.nan)
+    for axis in range(len(shape)):
+        rows = np.moveaxis(host, axis, 0)
+        for function in ("max", "min"):
+            expected = rows[0].copy()
+            for row in rows[1:]:
+                key, best = (np.stack([v.real, v.imag]) for v in (row, expected))
+                sign = 1 if function == "max" else -1
+                larger = sign * (key[0] - best[0]) > 0
+                larger |= (key[0] == best[0]) & (sign * (key[1] - best[1]) > 0)
+                taken = ~np.isnan(expected) & (np.isnan(row) | larger)
+                expected = np.where(taken, row, expected)
+            got = to_numpy(getattr(mx, function)(mx.array(host), axis))
+            np.testing.assert_array_equal(got.real, expected.real)
+            np.testing.assert_array_equal(got.imag, expected.imag)
+
+
+@pytest.mark.parametrize("name", ["int64", "uint64"])
+def test_products_wrap_around(name):
+    host = values(name, (37, 129), (-(2**40), 2**40))
+    for axis in (None, 0, 1):
+        with np.errstate(all="ignore"):
+            assert_same(mx.prod(array(host, name), axis), np.prod(host, axis=axis), name)
+
+
 def test_ties_go_to_the_first():
     host = np.tile([1.0, 3.0, 3.0, 0.0, 0.0], 1000).astype(np.float32)
     assert mx.argmax(mx.array(host)).item() == 1

@@ -244,6 +244,56 @@ def test_large_transposes():
     assert name_of(mx.array(A).T.dtype) == "int32" and to_numpy(mx.array(A).T).shape == (4, 3, 2)
 
 
+@pytest.mark.parametrize("name", ["int8", "float16", "float32", "complex64"])
+@pytest.mark.parametrize("columns", [2, 3, 4, 5])
+def test_rows_of_few_items_apart(name, columns):
+    for count in (1, 8, 70, 100_003):
+        host = values(name, (count, columns), (0, 100))
+        assert_same(mx.contiguous(array(host, name).T), host.T)
+        assert_same(mx.contiguous(array(host, name)[::-1].T), host[::-1].T)
+    host = values(name, (3, 50, columns), (0, 100))
+    assert_same(mx.contiguous(array(host, name).swapaxes(1, 2)), host.swapaxes(1, 2))
+
+
+@pytest.mark.parametrize("name", ["int8", "float16", "float32", "float64", "complex64"])
+def test_columns_stretched(name):
+    for width in (1, 63, 130, 1001):
+        host = values(name, (33, 1), (-100, 100))
+        stretched = mx.broadcast_to(array(host, name), (33, width))
+        assert_same(mx.contiguous(stretched), np.broadcast_to(host, (33, width)))
+
+
+WIDTHS = [((1, 1),), ((0, 3),), ((2, 0),), ((1, 2), (0, 0)), ((0, 0), (3, 1)), ((2, 1), (1, 4))]
+
+
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "symmetric"])
+@pytest.mark.parametrize("name", ["int8", "float16", "float32"])
+def test_large_pads(name, mode):
+    for widths in WIDTHS + [((1, 0), (2, 3), (0, 1))]:
+        ndim = len(widths)
+        host = values(name, {1: (300_000,), 2: (500, 1100), 3: (7, 60, 1200)}[ndim], (0, 100))
+        expected = np.pad(host, widths, mode=mode)
+        assert_same(mx.pad(array(host, name), widths, mode=mode), expected)
+        assert_same(mx.pad(array(host, name).T, widths[::-1], mode=mode), expected.T)
+
+
+@rill_only
+def test_gradient_of_a_large_pad():
+    x = mx.array(values("float32", (600, 700)))
+    weights = mx.array(values("float32", (602, 702)))
+    pad = lambda v: mx.pad(v, 1, mode="edge")
+    got = to_numpy(mx.grad(lambda v: (pad(v) * weights).sum())(x))
+    expected = to_numpy(weights)[1:-1, 1:-1].copy()
+    outer = to_numpy(weights)
+    expected[0] += outer[0, 1:-1]
+    expected[-1] += outer[-1, 1:-1]
+    expected[:, 0] += outer[1:-1, 0]
+    expected[:, -1] += outer[1:-1, -1]
+    for row, column in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        expected[row, column] += outer[row, column]
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
 @rill_only
 @pytest.mark.parametrize("strides", [(2**62,), (-(2**62),), (2**63 - 1,)])
 def test_strides_that_overflow_reach_outside(strides):

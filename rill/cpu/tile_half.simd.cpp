@@ -1,0 +1,99 @@
+// Tile kernels that read and write halves: one pass over memory, each number widened to float32,
+// rounded once. Their bits are those of the kernels of float32 between a widening and a narrowing.
+#include "rill/cpu/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rill/cpu/tile_half.simd.cpp"
+#include <hwy/foreach_target.h>
+// The order matters: the target is chosen above.
+#include <hwy/highway.h>
+
+#include <cstring>
+
+#include "rill/cpu/half-inl.h"
+#include "rill/cpu/tile_kernels.h"
+#include "rill/cpu/tile_vectors-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace rill {
+namespace HWY_NAMESPACE {
+
+using Floats = hn::ScalableTag<float>;
+
+/// The first `count` halves, fewer than a vector, and zeros.
+template <class H>
+HWY_INLINE hn::Vec<Floats> load_rest_of_halves(const H* from, int64_t count) {
+  HWY_ALIGN H in[hn::MaxLanes(Floats())] = {};
+  std::memcpy(in, from, static_cast<size_t>(count) * sizeof(H));
+  return LoadAs(Floats(), in);
+}
+
+/// Whole vectors, then the rest. `op` gets the operand widened, and where it begins.
+template <class H, class Op>
+HWY_INLINE void for_half_vectors(void* dst, const void* a, int64_t n, Op&& op) {
+  const Floats d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto* out = static_cast<H*>(dst);
+  const auto* x = static_cast<const H*>(a);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) StoreAs(d, op(LoadAs(d, x + i), i).v, out + i);
+  if (i == n) return;
+  HWY_ALIGN H last[hn::MaxLanes(Floats())];
+  StoreAs(d, op(load_rest_of_halves(x + i, n - i), i).v, last);
+  std::memcpy(out + i, last, static_cast<size_t>(n - i) * sizeof(H));
+}
+
+template <class Op, class H>
+void unary_halves(void* dst, const void* a, const void*, const void*, int64_t n) {
+  using V = vector::Vector<float>;
+  for_half_vectors<H>(dst, a, n, [](auto x, int64_t) HWY_ATTR { return Op::value(V(x)); });
+}
+
+template <class Op, class H>
+void binary_halves(void* dst, const void* a, const void* b, const void*, int64_t n) {
+  using V = vector::Vector<float>;
+  const Floats d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto* y = static_cast<const H*>(b);
+  for_half_vectors<H>(dst, a, n, [y, d, n, lanes](auto x, int64_t i) HWY_ATTR {
+    if (HWY_LIKELY(i + lanes <= n)) return Op::value(V(x), V(LoadAs(d, y + i)));
+    return Op::value(V(x), V(load_rest_of_halves(y + i, n - i)));
+  });
+}
+
+template <class H>
+void add_halves(TileKernels& kernels) {
+  constexpr Dtype dtype = dtype_of<H>();
+  auto put = [&](Row row, TileKernel kernel) {
+    kernels.rows[static_cast<int>(row)][static_cast<int>(dtype)] = kernel;
+  };
+#define UNARY(name, domain, ...) \
+  if constexpr (contains(Domain::domain, dtype)) put(Row::name, unary_halves<name##_row, H>);
+#define MEASURE UNARY
+#define PREDICATE(...)
+#define BINARY(name, domain, ...) \
+  if constexpr (contains(Domain::domain, dtype)) put(Row::name, binary_halves<name##_row, H>);
+#define COMPARE(...)
+#include "rill/ops/elementwise.def"
+#undef UNARY
+#undef MEASURE
+#undef PREDICATE
+#undef BINARY
+#undef COMPARE
+}
+
+void AddHalf(TileKernels& kernels) {
+  add_halves<float16>(kernels);
+  add_halves<bfloat16>(kernels);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace rill
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace rill {
+HWY_EXPORT(AddHalf);
+void add_half_kernels(TileKernels& kernels) { HWY_DYNAMIC_DISPATCH(AddHalf)(kernels); }
+}  // namespace rill
+#endif
