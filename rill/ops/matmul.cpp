@@ -130,6 +130,11 @@ Operands prepare(const char* operation, Array a, Array b, Stream stream) {
   return result;
 }
 
+/// Then they are one product.
+bool many_rows_times_one_matrix(const Array& a, const Array& b) {
+  return a.ndim() > 2 && b.ndim() == 2 && a.shape(-1) == b.shape(0) && a.size() > 0;
+}
+
 }  // namespace
 
 const OpInfo matmul_op{.name = "matmul",
@@ -143,8 +148,7 @@ const OpInfo addmm_op{
 Array matmul(const Array& a, const Array& b, StreamOrDevice s) {
   RILL_RECORDED(matmul, a, b, s);
   Stream stream = to_stream(s);
-  // Many rows times one matrix are one product.
-  if (a.ndim() > 2 && b.ndim() == 2 && a.shape(-1) == b.shape(0) && a.size() > 0) {
+  if (many_rows_times_one_matrix(a, b)) {
     Shape shape = a.shape();
     shape.back() = b.shape(-1);
     return reshape(matmul(reshape(a, {-1, a.shape(-1)}, stream), b, stream), shape, stream);
@@ -158,6 +162,16 @@ Array addmm(const Array& c, const Array& a, const Array& b, double alpha, double
             StreamOrDevice s) {
   RILL_RECORDED(addmm, c, a, b, alpha, beta, s);
   Stream stream = to_stream(s);
+  if (many_rows_times_one_matrix(a, b)) {
+    Shape shape = a.shape();
+    shape.back() = b.shape(-1);
+    const bool whole = c.shape() == shape;
+    if (whole || c.ndim() == 0 || (c.ndim() == 1 && c.shape(0) == shape.back())) {
+      Array rows = reshape(a, {-1, a.shape(-1)}, stream);
+      Array bias = whole ? reshape(c, {-1, shape.back()}, stream) : c;
+      return reshape(addmm(bias, rows, b, alpha, beta, stream), shape, stream);
+    }
+  }
   Operands x = prepare("addmm", a, b, stream);
   Dtype dtype = promote(x.a.dtype(), c.dtype());
   require(broadcast_shapes("addmm", c.shape(), x.visible) == x.visible,

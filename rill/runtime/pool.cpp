@@ -20,6 +20,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// A thread that waits longer than a chunk usually takes lets another have its processor.
+constexpr auto replaced_after = std::chrono::microseconds(500);
+
 int width_wanted() {
   const char* text = std::getenv("RILL_NUM_THREADS");
   if (!text) return std::max(1u, std::thread::hardware_concurrency());
@@ -166,36 +169,42 @@ void Pool::open(Loop& loop) {
 }
 
 void Pool::close(Loop& loop) {
-  const bool leaves = --open_loops == 0 && !is_worker;
   std::unique_lock lock(mutex_);
   if (loop.seats > 0) {
     add_demand_locked(-static_cast<int64_t>(loop.seats));
     loop.seats = 0;
     unlink_locked(loop);
   }
-  guests_ -= leaves ? 1 : 0;
-  const Wakes for_others = leaves ? wakes_locked() : Wakes{};
   lock.unlock();
-  wake(for_others);
   // Acquire, here and below: what the helpers wrote is visible to the opener.
-  if (spin_until([&] { return loop.helpers.load(std::memory_order_acquire) == 0; })) return;
-  if (leaves) return wait_for_helpers(loop);
-  lock.lock();
-  ++waiting_;
-  const Wakes instead = wakes_locked();
-  lock.unlock();
-  wake(instead);
-  wait_for_helpers(loop);
-  lock.lock();
-  --waiting_;
+  auto empty = [&] { return loop.helpers.load(std::memory_order_acquire) == 0; };
+  if (!spin_until(empty) && !wait_for_helpers(loop, replaced_after)) {
+    change_running(waiting_, 1);
+    wait_for_helpers(loop);
+    change_running(waiting_, -1);
+  }
+  if (--open_loops == 0 && !is_worker) change_running(guests_, -1);
 }
 
-void Pool::wait_for_helpers(Loop& loop) {
+/// Fewer running threads leave room for others.
+void Pool::change_running(int64_t& count, int64_t by) {
+  std::unique_lock lock(mutex_);
+  count += by;
+  const Wakes wakes = wakes_locked();
+  lock.unlock();
+  wake(wakes);
+}
+
+/// Whether all have left within `timeout`, if that is not zero.
+bool Pool::wait_for_helpers(Loop& loop, std::chrono::nanoseconds timeout) {
+  const auto end = Clock::now() + timeout;
   uint32_t inside = loop.helpers.fetch_or(Loop::sleeping, std::memory_order_acquire);
   for (inside |= Loop::sleeping; inside != Loop::sleeping;
        inside = loop.helpers.load(std::memory_order_acquire)) {
-    futex_wait(loop.helpers, inside);
+    if (timeout.count() > 0 && Clock::now() > end) return false;
+    futex_wait(loop.helpers, inside, timeout);
   }
+  return true;
 }
 
 void Pool::unlink_locked(Loop& loop) {

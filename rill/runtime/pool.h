@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <mutex>
@@ -90,7 +91,8 @@ class Pool {
   bool start_worker_locked();
   static void wake(const Wakes& wakes);
   void choose_processor_locked(Worker& worker);
-  void wait_for_helpers(Loop& loop);
+  void change_running(int64_t& count, int64_t by);
+  bool wait_for_helpers(Loop& loop, std::chrono::nanoseconds timeout = {});
   void unlink_locked(Loop& loop);
   void add_demand_locked(int64_t change);
 

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <numeric>
+#include <set>
 #include <stdexcept>
 
 #include "rill/runtime/parallel.h"
@@ -53,6 +55,47 @@ TEST(ParallelFor, Nests) {
     });
   });
   EXPECT_EQ(sum, 50 * 19 * 20 / 2);
+}
+
+TEST(ParallelFor, KeepsToTheProcessorsWhereLoopsNest) {
+  std::atomic<int> inside{0};
+  std::atomic<int> most{0};
+  for (int round = 0; round < 20; ++round) {
+    parallel_for(2 * parallel_width(), 1, [&](int64_t, int64_t) {
+      for (int i = 0; i < 3; ++i) {
+        parallel_for(8, 1, [&](int64_t, int64_t) {
+          most = std::max<int>(most, ++inside);
+          using Clock = std::chrono::steady_clock;
+          const auto end = Clock::now() + microseconds(20);
+          while (Clock::now() < end) continue;
+          --inside;
+        });
+      }
+    });
+  }
+  // One may be preempted, and replaced when it has been waited for too long.
+  EXPECT_LE(most, parallel_width() + 1);
+}
+
+TEST(ParallelFor, HelpsInsideAfterFinishingOutside) {
+  if (parallel_width() != 2) GTEST_SKIP() << "written for two threads";
+  std::atomic<bool> short_done{false};
+  std::mutex mutex;
+  std::set<std::thread::id> threads;  // that ran chunks of the long one after the short one ended
+  parallel_for(2, 1, [&](int64_t branch, int64_t) {
+    if (branch == 0) {
+      std::this_thread::sleep_for(milliseconds(5));
+      short_done = true;
+      return;
+    }
+    parallel_for(400, 1, [&](int64_t, int64_t) {
+      std::this_thread::sleep_for(microseconds(200));
+      if (!short_done) return;
+      std::scoped_lock lock(mutex);
+      threads.insert(std::this_thread::get_id());
+    });
+  });
+  EXPECT_GE(threads.size(), 2u);
 }
 
 TEST(ParallelFor, RethrowsOneExceptionAfterAllChunks) {

@@ -177,3 +177,16 @@ def test_random_shapes(m, n, k, left, right):
     x, y = mx.array(a), mx.array(b)
     result = (x.T if left else x) @ (y.T if right else y)
     assert_near(result, exact(a.T if left else a, b.T if right else b), "float32")
+
+
+@pytest.mark.skipif(not IS_RILL, reason="about how Rill lays out arrays")
+@pytest.mark.parametrize("batch", [(), (3,)], ids=str)
+def test_gradients_lie_like_their_weights(batch):
+    x = mx.array(values("float32", (*batch, 5, 4), (-1, 1)))
+    w = mx.array(values("float32", (6, 4), (-1, 1), seed=1))
+    for f in (lambda w: (x @ w.T).sum(), lambda w: mx.addmm(mx.array(1.0), x, w.T).sum()):
+        gradient = mx.grad(f)(w)
+        mx.eval(gradient)
+        assert memoryview(gradient).c_contiguous
+        expected = np.broadcast_to(np.asarray(x).reshape(-1, 4).sum(0), (6, 4))
+        assert_near(gradient, expected, "float32", 2e-5)
