@@ -19,7 +19,8 @@ using random_kernels::Output;
 
 constexpr int64_t line = 64;   // bytes of a cache line
 constexpr int64_t tile = 512;  // blocks that pass through the first-level cache at a time
-// Vectors of blocks in flight: one block is a chain of 70 steps. As many as there are registers for.
+// Vectors of blocks in flight: one block is a chain of 70 steps. As many as there are registers
+// for.
 constexpr int batch = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
 
 constexpr hn::ScalableTag<uint32_t> words{};

@@ -139,7 +139,8 @@ void softmax_rows(Dtype dtype, const void* src, int64_t count, int64_t n, void* 
     return;
   }
   int64_t grain = long_grain(count * n, chunk_items) / std::max<int64_t>(n, 16);
-  const bool behind = stream && n * rows.item % 64 == 0 && reinterpret_cast<uintptr_t>(to) % 64 == 0;
+  const bool behind =
+      stream && n * rows.item % 64 == 0 && reinterpret_cast<uintptr_t>(to) % 64 == 0;
   parallel_for(count, std::max<int64_t>(1, grain), [&](int64_t begin, int64_t end) {
     if (behind) return softmax_one_behind(rows, begin, end, to);
     alignas(64) uint8_t terms[scratch_bytes];

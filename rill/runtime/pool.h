@@ -27,9 +27,9 @@ struct Loop {
   static constexpr uint32_t sleeping = uint32_t{1} << 31;
 };
 
-/// A queue of ready tasks and up to `width` threads that do not wait. One mutex guards it: threads come here only
-/// when they run out of successors to run. The one pool of a process is made at first use and
-/// never destroyed; a forked child makes another.
+/// A queue of ready tasks and up to `width` threads that do not wait. One mutex guards it: threads
+/// come here only when they run out of successors to run. The one pool of a process is made at
+/// first use and never destroyed; a forked child makes another.
 class Pool {
  public:
   static Pool& get() {
