@@ -62,7 +62,7 @@ class Runner {
   bool walks_row_major() const { return !walked_layout(); }
   /// Everything but the pass over the elements.
   void prepare() {
-    as_stored_ = lowered_as_stored(program_).has_value();
+    as_stored_ = kernel_as_stored(program_) != nullptr;
     place_results();
     make_operands();
     SmallVector<bool, 8> scalar;

@@ -89,14 +89,18 @@ TileKernel cast(Dtype from, Dtype to) {
 
 Lowered lowered(const Program& program) { return Lowering(program).run(); }
 
-std::optional<Lowered> lowered_as_stored(const Program& program) {
-  if (program.code.size() != 1) return {};
+TileKernel kernel_as_stored(const Program& program) {
+  if (program.code.size() != 1) return nullptr;
   const Instruction& in = program.code[0];
-  if (in.row >= Row::cast || !is_half(in.in) || in.out != in.in) return {};
-  TileKernel kernel = tile_kernels().rows[static_cast<int>(in.row)][static_cast<int>(in.in)];
-  if (kernel == nullptr) return {};
+  if (in.row >= Row::cast || !is_half(in.in) || in.out != in.in) return nullptr;
+  return tile_kernels().rows[static_cast<int>(in.row)][static_cast<int>(in.in)];
+}
+
+Lowered lowered_as_stored(const Program& program) {
+  const Instruction& in = program.code[0];
   Lowered low;
-  Operation operation{kernel, program.result_register(0), {0, 0, 0}, in.operand_count, 0};
+  Operation operation{
+      kernel_as_stored(program), program.result_register(0), {0, 0, 0}, in.operand_count, 0};
   std::copy(in.operands, in.operands + in.operand_count, operation.operands);
   low.code.push_back(operation);
   for (uint16_t reg = 0; reg <= operation.result; ++reg) low.same_as.push_back(reg);

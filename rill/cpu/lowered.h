@@ -1,8 +1,6 @@
 // A program as calls of tile kernels: what every way of running it has in common.
 #pragma once
 
-#include <optional>
-
 #include "rill/cpu/tile_chain.h"
 #include "rill/cpu/tile_kernels.h"
 #include "rill/runtime/program.h"
@@ -34,9 +32,11 @@ struct Lowered {
 /// stored: narrowing() rounds them. Throws std::runtime_error where there is no kernel.
 Lowered lowered(const Program& program);
 
-/// A program of one operation on halves as the call of a kernel that reads and writes them as they
-/// are stored; of any other program nothing.
-std::optional<Lowered> lowered_as_stored(const Program& program);
+/// The kernel that reads and writes halves as they are stored, for a program of one operation on
+/// them; null for any other program.
+TileKernel kernel_as_stored(const Program& program);
+/// A program as the call of its kernel_as_stored(), which is not null.
+Lowered lowered_as_stored(const Program& program);
 
 /// float32 to the half `dtype`; null for other dtypes.
 TileKernel narrowing(Dtype dtype);

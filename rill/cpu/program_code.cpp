@@ -22,8 +22,7 @@ const ProgramCode& program_code(const Program& program, SmallVector<bool, 8> sca
     code = made.get();
     *kept = std::move(made);
   }
-  std::optional<Lowered> whole = lowered_as_stored(program);
-  code->low = whole ? *std::move(whole) : lowered(program);
+  code->low = kernel_as_stored(program) ? lowered_as_stored(program) : lowered(program);
   if (element_count(program.shape) >= worth_chains) {
     auto is_scalar = [&](uint16_t reg) { return scalar[reg]; };
     code->chains = join_chains(program, code->low, program.outputs, is_scalar);

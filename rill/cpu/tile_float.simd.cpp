@@ -7,8 +7,7 @@
 // The order matters: the target is chosen above.
 #include <hwy/highway.h>
 
-#include "rill/cpu/tile_kernels.h"
-#include "rill/cpu/tile_vectors-inl.h"
+#include "rill/cpu/tile_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rill {
@@ -45,49 +44,31 @@ HWY_INLINE void for_vectors(void* dst, const void* a, int64_t n, Op&& op) {
   for (int64_t k = i; k < n; ++k) out[k] = last[k - i];
 }
 
-template <class Op, class F>
-void unary_vectors(void* dst, const void* a, const void*, const void*, int64_t n) {
-  using V = vector::Vector<F>;
-  for_vectors<F>(dst, a, n, [](auto x, int64_t) HWY_ATTR { return Op::value(V(x)); });
-}
-
-template <class Op, class F>
-void binary_vectors(void* dst, const void* a, const void* b, const void*, int64_t n) {
-  using V = vector::Vector<F>;
-  const hn::ScalableTag<F> d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto* y = static_cast<const F*>(b);
-  for_vectors<F>(dst, a, n, [y, d, n, lanes](auto x, int64_t i) HWY_ATTR {
-    if (HWY_LIKELY(i + lanes <= n)) return Op::value(V(x), V(hn::LoadU(d, y + i)));
-    return Op::value(V(x), V(load_rest(y + i, n - i)));
-  });
-}
-
 template <class F>
-void add_floats(TileKernels& kernels) {
-  constexpr Dtype dtype = dtype_of<F>();
-  auto put = [&](Row row, TileKernel kernel) {
-    kernels.rows[static_cast<int>(row)][static_cast<int>(dtype)] = kernel;
-  };
-#define UNARY(name, domain, ...) \
-  if constexpr (contains(Domain::domain, dtype)) put(Row::name, unary_vectors<name##_row, F>);
-#define MEASURE UNARY
-#define PREDICATE(...)
-#define BINARY(name, domain, ...) \
-  if constexpr (contains(Domain::domain, dtype)) put(Row::name, binary_vectors<name##_row, F>);
-#define COMPARE(...)
-#include "rill/ops/elementwise.def"
-#undef UNARY
-#undef MEASURE
-#undef PREDICATE
-#undef BINARY
-#undef COMPARE
-}
+struct FloatKernels {
+  template <class Op>
+  static void unary(void* dst, const void* a, const void*, const void*, int64_t n) {
+    using V = vector::Vector<F>;
+    for_vectors<F>(dst, a, n, [](auto x, int64_t) HWY_ATTR { return Op::value(V(x)); });
+  }
+
+  template <class Op>
+  static void binary(void* dst, const void* a, const void* b, const void*, int64_t n) {
+    using V = vector::Vector<F>;
+    const hn::ScalableTag<F> d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    const auto* y = static_cast<const F*>(b);
+    for_vectors<F>(dst, a, n, [y, d, n, lanes](auto x, int64_t i) HWY_ATTR {
+      if (HWY_LIKELY(i + lanes <= n)) return Op::value(V(x), V(hn::LoadU(d, y + i)));
+      return Op::value(V(x), V(load_rest(y + i, n - i)));
+    });
+  }
+};
 
 void AddFloat(TileKernels& kernels) {
-  add_floats<float>(kernels);
+  add_value_rows<dtype_of<float>(), FloatKernels<float>>(kernels);
 #if HWY_HAVE_FLOAT64
-  add_floats<double>(kernels);
+  add_value_rows<dtype_of<double>(), FloatKernels<double>>(kernels);
 #endif
 }
 

@@ -11,8 +11,7 @@
 #include <cstring>
 
 #include "rill/cpu/half-inl.h"
-#include "rill/cpu/tile_kernels.h"
-#include "rill/cpu/tile_vectors-inl.h"
+#include "rill/cpu/tile_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rill {
@@ -43,48 +42,30 @@ HWY_INLINE void for_half_vectors(void* dst, const void* a, int64_t n, Op&& op) {
   std::memcpy(out + i, last, static_cast<size_t>(n - i) * sizeof(H));
 }
 
-template <class Op, class H>
-void unary_halves(void* dst, const void* a, const void*, const void*, int64_t n) {
-  using V = vector::Vector<float>;
-  for_half_vectors<H>(dst, a, n, [](auto x, int64_t) HWY_ATTR { return Op::value(V(x)); });
-}
-
-template <class Op, class H>
-void binary_halves(void* dst, const void* a, const void* b, const void*, int64_t n) {
-  using V = vector::Vector<float>;
-  const Floats d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto* y = static_cast<const H*>(b);
-  for_half_vectors<H>(dst, a, n, [y, d, n, lanes](auto x, int64_t i) HWY_ATTR {
-    if (HWY_LIKELY(i + lanes <= n)) return Op::value(V(x), V(LoadAs(d, y + i)));
-    return Op::value(V(x), V(load_rest_of_halves(y + i, n - i)));
-  });
-}
-
 template <class H>
-void add_halves(TileKernels& kernels) {
-  constexpr Dtype dtype = dtype_of<H>();
-  auto put = [&](Row row, TileKernel kernel) {
-    kernels.rows[static_cast<int>(row)][static_cast<int>(dtype)] = kernel;
-  };
-#define UNARY(name, domain, ...) \
-  if constexpr (contains(Domain::domain, dtype)) put(Row::name, unary_halves<name##_row, H>);
-#define MEASURE UNARY
-#define PREDICATE(...)
-#define BINARY(name, domain, ...) \
-  if constexpr (contains(Domain::domain, dtype)) put(Row::name, binary_halves<name##_row, H>);
-#define COMPARE(...)
-#include "rill/ops/elementwise.def"
-#undef UNARY
-#undef MEASURE
-#undef PREDICATE
-#undef BINARY
-#undef COMPARE
-}
+struct HalfKernels {
+  template <class Op>
+  static void unary(void* dst, const void* a, const void*, const void*, int64_t n) {
+    using V = vector::Vector<float>;
+    for_half_vectors<H>(dst, a, n, [](auto x, int64_t) HWY_ATTR { return Op::value(V(x)); });
+  }
+
+  template <class Op>
+  static void binary(void* dst, const void* a, const void* b, const void*, int64_t n) {
+    using V = vector::Vector<float>;
+    const Floats d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    const auto* y = static_cast<const H*>(b);
+    for_half_vectors<H>(dst, a, n, [y, d, n, lanes](auto x, int64_t i) HWY_ATTR {
+      if (HWY_LIKELY(i + lanes <= n)) return Op::value(V(x), V(LoadAs(d, y + i)));
+      return Op::value(V(x), V(load_rest_of_halves(y + i, n - i)));
+    });
+  }
+};
 
 void AddHalf(TileKernels& kernels) {
-  add_halves<float16>(kernels);
-  add_halves<bfloat16>(kernels);
+  add_value_rows<dtype_of<float16>(), HalfKernels<float16>>(kernels);
+  add_value_rows<dtype_of<bfloat16>(), HalfKernels<bfloat16>>(kernels);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -258,7 +258,8 @@ Pool::Wakes Pool::wakes_locked() {
   return wakes;
 }
 
-/// False if the system has no more threads for us; throws if it has none at all.
+/// False if the system has no more threads for us; throws if it has none at all for a task. A loop
+/// needs none.
 bool Pool::start_worker_locked() {
   SignalsBlocked blocked;
   Worker& worker = workers_.emplace_back();
@@ -269,8 +270,8 @@ bool Pool::start_worker_locked() {
     thread.detach();
   } catch (const std::system_error&) {
     workers_.pop_back();
-    if (workers_.empty()) throw;
-    worker_limit_ = workers_.size();
+    if (workers_.empty() && queue_.size() > 0) throw;
+    if (!workers_.empty()) worker_limit_ = workers_.size();
     return false;
   }
   ++searching_;  // under the mutex still, which the worker takes first
