@@ -116,15 +116,15 @@ class Joiner {
       maker_[result] = static_cast<uint16_t>(i);
     }
     links_.clear();
+    steps_.clear();
     acc_ = held_ = none;
     for (size_t i : members) find_need(i);
     for (size_t i : members) {
       if (!passes(low_.code[i].result)) add_tree(i);
     }
-    op.chain = chain_kernel(dtype(members[0]));
-    op.first_link = static_cast<uint32_t>(chains_.links.size());
-    append_keeping_tiles();
-    op.link_count = static_cast<uint32_t>(chains_.links.size()) - op.first_link;
+    op.chain = static_cast<int>(chains_.all.size());
+    Dtype dtype = this->dtype(members[0]);
+    chains_.all.push_back({dtype, keeping_tiles(), steps_, nullptr, chain_kernel(dtype)});
     out_.push_back(op);
   }
 
@@ -178,13 +178,20 @@ class Joiner {
     }
     if (two) push(second ? codes.second : codes.first, second ? a : b);
     else links_.push_back({codes.first});
+    ChainStep step = {codes.row, op.operand_count, {}, false, {}, op.result};
+    for (int k = 0; k < op.operand_count; ++k) {
+      step.operands[k] = op.operands[k];
+      step.number[k] = scalar(op.operands[k]);
+    }
     for (int k = 0; k < op.operand_count; ++k) was_read(op.operands[k]);
     acc_ = op.result;
     if (left_[acc_] > inside_[acc_]) {
       store(ChainCode::store, acc_, acc_);
+      step.stored = true;
     } else if (left_[acc_] > 1) {
       store(ChainCode::store, acc_, free_spill());
     }
+    steps_.push_back(step);
   }
 
   void push(ChainCode code, uint16_t reg) {
@@ -232,8 +239,9 @@ class Joiner {
     if (memory_[reg] >= registers_ && memory_[reg] != none) free_.push_back(memory_[reg]);
   }
 
-  /// A tile that is the next tile to be read, too, is kept.
-  void append_keeping_tiles() {
+  /// The links, but that a tile that is the next tile to be read, too, is kept.
+  std::vector<ChainLink> keeping_tiles() const {
+    std::vector<ChainLink> result;
     std::vector<uint16_t> tiles;
     for (const ChainLink& link : links_) {
       for_operands(link, [&](ChainOperand kind, uint16_t reg) {
@@ -244,10 +252,11 @@ class Joiner {
     size_t next = 0;
     uint16_t kept = none;
     for (ChainLink link : links_) {
+      bool factor_kept = false;  // then what is kept stays
       auto keeps = [&](uint16_t reg) {
         bool again = tiles[++next] == reg;
-        if (reg != kept && again) {
-          chains_.links.push_back({ChainCode::keep, reg, reg});
+        if (reg != kept && again && !factor_kept) {
+          result.push_back({ChainCode::keep, reg, reg});
           kept = reg;
         }
         return reg == kept;
@@ -255,7 +264,8 @@ class Joiner {
       ChainCode code = link.code;
       if (code < ChainCode::negate) {
         bool factor = code >= ChainCode::mul_add_tile && code < ChainCode::mul_add_number;
-        if (factor && keeps(link.a)) code = with_operand(ChainCode::mul_add_kept, operand_of(code));
+        factor_kept = factor && keeps(link.a);
+        if (factor_kept) code = with_operand(ChainCode::mul_add_kept, operand_of(code));
         bool tile = operand_of(code) == ChainOperand::tile;
         if (tile && keeps(is_mul_add(code) ? link.b : link.a)) {
           code = with_operand(code, ChainOperand::kept);
@@ -263,9 +273,10 @@ class Joiner {
       }
       if (stores(code) && link.a == kept) kept = none;
       link.code = code;
-      chains_.links.push_back(link);
+      result.push_back(link);
     }
-    chains_.links.push_back({ChainCode::end});
+    result.push_back({ChainCode::end});
+    return result;
   }
 
   const Program& program_;
@@ -282,7 +293,8 @@ class Joiner {
   SmallVector<Operation, 8> out_;
   Chains chains_;
   std::vector<ChainLink> links_;  // of the chain at hand
-  uint16_t acc_ = none;           // registers of which banks hold the values
+  std::vector<ChainStep> steps_;
+  uint16_t acc_ = none;  // registers of which banks hold the values
   uint16_t held_ = none;
 };
 

@@ -6,11 +6,28 @@
 
 #include "rill/base/function_ref.h"
 #include "rill/cpu/lowered.h"
+#include "rill/cpu/machine_chain.h"
+#include "rill/cpu/tile_chain.h"
 
 namespace rill {
 
-struct Chains {
+/// Arithmetic whose intermediate results stay in vector registers: the same twice, as links that a
+/// kernel follows, and as steps from which machine code can be made.
+struct Chain {
+  Dtype dtype;
   std::vector<ChainLink> links;
+  std::vector<ChainStep> steps;
+  std::shared_ptr<const MachineChain> code;  // if it was worth making
+
+  void run(void* const* where, int64_t n) const {
+    int64_t done = code ? code->run(where, n) : 0;
+    if (done < n) kernel(links.data(), where, done, n);
+  }
+  ChainKernel kernel;
+};
+
+struct Chains {
+  std::vector<Chain> all;
   /// Tiles in which chains put values aside: numbered after the registers of the program.
   uint16_t spills = 0;
 };

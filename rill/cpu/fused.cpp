@@ -112,17 +112,15 @@ class Runner {
     }
     return bytes;
   }
-  std::span<const ChainLink> links(const Operation& op) const {
-    return std::span(code_->chains.links).subspan(op.first_link, op.link_count);
-  }
+  const Chain& chain(const Operation& op) const { return code_->chains.all[op.chain]; }
   /// Calls `f` with the registers that an operation reads, but for what a chain put aside itself.
   template <class F>
   void for_operands(const Operation& op, F&& f) const {
-    if (!op.chain) {
+    if (op.chain < 0) {
       std::for_each(op.operands, op.operands + op.operand_count, f);
       return;
     }
-    for (const ChainLink& link : links(op)) {
+    for (const ChainLink& link : chain(op).links) {
       rill::for_operands(link, [&](ChainOperand, uint16_t reg) {
         if (reg < register_count()) f(reg);
       });
@@ -130,8 +128,8 @@ class Runner {
   }
   template <class F>
   void for_results(const Operation& op, F&& f) const {
-    if (!op.chain) return f(op.result);
-    for (const ChainLink& link : links(op)) {
+    if (op.chain < 0) return f(op.result);
+    for (const ChainLink& link : chain(op).links) {
       if (stores(link.code) && link.a < register_count()) f(link.a);
     }
   }
@@ -297,7 +295,7 @@ void Runner::assign_slots() {
   for (int i = 0; i < code.ssize(); ++i) {
     for_operands(code[i], [&](uint16_t reg) {
       last_use[reg] = i;
-      if (!code[i].chain) only_in_chains[reg] = false;
+      if (code[i].chain < 0) only_in_chains[reg] = false;
     });
     for_results(code[i], [&](uint16_t reg) { last_use[reg] = std::max(last_use[reg], i); });
   }
@@ -394,8 +392,8 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
     // Some arrays of the next tile with each call; where one call reads all, the processor is
     // better.
     for (int i = 0; far_ && code.size() > 1 && i < 2; ++i) prefetch(next++, begin + count, count);
-    if (op.chain) {
-      op.chain(links(op).data(), const_cast<void**>(where), count);
+    if (op.chain >= 0) {
+      chain(op).run(const_cast<void**>(where), count);
       continue;
     }
     op.kernel(const_cast<void*>(where[op.result]), where[op.operands[0]], where[op.operands[1]],

@@ -1,7 +1,6 @@
 // A program as calls of tile kernels: what every way of running it has in common.
 #pragma once
 
-#include "rill/cpu/tile_chain.h"
 #include "rill/cpu/tile_kernels.h"
 #include "rill/runtime/program.h"
 
@@ -17,10 +16,9 @@ struct Operation {
   uint16_t operands[3];
   uint8_t operand_count;
   uint16_t instruction;  // of the program, from which it comes
-  // Of a chain, which has links instead of operands, and perhaps more results (cpu/chains.h).
-  ChainKernel chain = nullptr;
-  uint32_t first_link = 0;
-  uint32_t link_count = 0;
+  /// The place among the chains (cpu/chains.h) of one that has links instead of operands, and
+  /// perhaps more results; -1 for the call of a kernel.
+  int chain = -1;
 };
 
 struct Lowered {

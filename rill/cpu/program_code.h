@@ -15,7 +15,7 @@ struct ProgramCode : RefCounted {
 };
 
 /// The code for these operands: what `kept` refers to, if that fits them, or else new code, which
-/// is left there. Without `kept` it is made in `own`.
+/// is left there. Without `kept` it is made in `own`. Its chains have machine code where that pays.
 const ProgramCode& program_code(const Program& program, SmallVector<bool, 8> scalar,
                                 ProgramCode& own, Ref<RefCounted>* kept);
 

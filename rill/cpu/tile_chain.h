@@ -72,9 +72,9 @@ void for_operands(Link& link, F&& f) {
   f(operand_of(link.code), factor ? link.b : link.a);
 }
 
-/// For each block of n elements: the links, in turn, up to `end`. `where` has the tiles and numbers
-/// by register; tiles are the same memory or do not overlap.
-using ChainKernel = void (*)(const ChainLink* links, void* const* where, int64_t n);
+/// For each block of the elements [from, n): the links, in turn, up to `end`. `where` has the tiles
+/// and numbers by register; tiles are the same memory or do not overlap.
+using ChainKernel = void (*)(const ChainLink* links, void* const* where, int64_t from, int64_t n);
 
 /// For float32 and float64; null for other dtypes. The bits are those of the tile kernels.
 ChainKernel chain_kernel(Dtype dtype);

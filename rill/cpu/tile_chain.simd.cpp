@@ -166,10 +166,10 @@ end:
 }
 
 template <class F>
-void RunChain(const ChainLink* links, void* const* where, int64_t n) {
+void RunChain(const ChainLink* links, void* const* where, int64_t from, int64_t n) {
   constexpr bool many_registers = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
   constexpr int vectors = many_registers ? 8 : 4;  // three banks of them, and some more
-  int64_t at = run_blocks<Wide<F>, vectors, F>(links, where, 0, n);
+  int64_t at = run_blocks<Wide<F>, vectors, F>(links, where, from, n);
   at = run_blocks<Wide<F>, 1, F>(links, where, at, n);
   run_blocks<Single<F>, 1, F>(links, where, at, n);
 }

@@ -364,7 +364,7 @@ def polynomials(x, y, row):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
-@pytest.mark.parametrize("shape", [(1,), (511,), (4, 150), (3, 1025), (0, 4)])
+@pytest.mark.parametrize("shape", [(1,), (511,), (4, 150), (3, 1025), (0, 4), (40, 1031)])
 def test_long_arithmetic_has_the_bits_of_single_operations(shape, dtype):
     dtype = getattr(mx, dtype)
     x = mx.random.normal(shape[::-1], key=mx.random.key(1)).astype(dtype).T

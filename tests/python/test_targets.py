@@ -19,10 +19,10 @@ print(mx.device_info()["instructions"], *digests)
 """
 
 
-def run(target: str) -> subprocess.CompletedProcess:
+def run(target: str, program: str = PROGRAM, *arguments: str) -> subprocess.CompletedProcess:
     paths = os.pathsep.join(p for p in sys.path if p)
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program, *arguments],
         env=os.environ | {"RILL_CPU_TARGET": target, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
@@ -49,3 +49,27 @@ def test_an_unknown_target_is_refused(target):
     child = run(target)
     assert child.returncode != 0
     assert f'[RILL_CPU_TARGET] expected avx512, avx2 or scalar, got "{target}"' in child.stderr
+
+
+ARITHMETIC = """
+import ctypes, hashlib, sys, numpy as np, rill.core as mx
+refuse_executable_memory = 65  # PR_SET_MDWE
+if sys.argv[1] == "refuse":
+    assert ctypes.CDLL(None).prctl(refuse_executable_memory, 1, 0, 0, 0) == 0
+x = mx.random.normal((300, 1021), key=mx.random.key(3))
+y = total = x
+for k in range(30):
+    total = total * y + 0.25 * k - x / (y * y + 1)
+print(hashlib.sha256(np.asarray(total)).hexdigest())
+"""
+
+
+def test_machine_code_has_the_bits_of_kernels_and_can_be_done_without():
+    results = set()
+    for way, target in (("allow", "avx512"), ("refuse", "avx512"), ("allow", "scalar")):
+        child = run(target, ARITHMETIC, way)
+        if way == "refuse" and "AssertionError" in child.stderr:
+            continue  # a system that cannot refuse it
+        assert child.returncode == 0, child.stderr
+        results.add(child.stdout)
+    assert len(results) == 1

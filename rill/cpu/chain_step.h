@@ -1,0 +1,22 @@
+// What a chain computes, in the order in which it does.
+#pragma once
+
+#include <cstdint>
+
+#include "rill/ops/elementwise.h"
+
+namespace rill {
+
+/// One operation of a chain. An operand is one number for all elements, the result of an earlier
+/// step, or else a tile; by register of the program.
+struct ChainStep {
+  Row row;
+  uint8_t operand_count;
+  bool number[2];  // by operand
+  bool stored;     // the result is read outside of the chain, too
+  uint16_t operands[2];
+  uint16_t result;
+  bool operator==(const ChainStep&) const = default;
+};
+
+}  // namespace rill

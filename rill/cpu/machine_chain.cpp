@@ -1,0 +1,384 @@
+#include "rill/cpu/machine_chain.h"
+
+#if defined(__x86_64__)
+
+#include <sys/mman.h>
+#include <xbyak/xbyak.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+namespace rill {
+
+namespace {
+
+constexpr int none = -1;
+constexpr int page = 4096;
+
+/// Where the value of a register of the program is, at the step that is translated.
+struct Value {
+  int group = none;          // of vector registers
+  int spill = none;          // place in the frame
+  int tile = none;           // place among the tiles
+  int number = none;         // place among the numbers
+  std::vector<int> readers;  // steps, the last one first
+};
+
+/// Vector registers come in groups that hold a block of one value, so that several operations are
+/// under way at once. When groups run out, the value that is read last gives up its own: it is in
+/// memory already, or goes to the frame (Belady 1966).
+class Translator : private Xbyak::CodeGenerator {
+  using Reg64 = Xbyak::Reg64;
+  using Vector = Xbyak::Ymm;  // or Zmm, which it then says it is
+
+ public:
+  Translator(std::span<const ChainStep> steps, Dtype dtype, bool avx512)
+      : CodeGenerator(page, Xbyak::AutoGrow),
+        steps_(steps),
+        is_double_(dtype == Dtype::float64),
+        avx512_(avx512),
+        vector_bytes_(avx512 ? 64 : 32),
+        wide_(avx512 ? 4 : 2),
+        holder_((registers() - 1) / wide_, none) {
+    find_values();
+    Xbyak::Label body;
+    L(body);
+    for (const ChainStep& step : steps) write_step(step);
+    repeat_or_leave(body);
+    entry_ = getSize();  // when it is known how large the frame is
+    enter(body);
+    ready(PROTECT_RW);
+  }
+
+  /// It can be moved to another place.
+  std::span<const uint8_t> code() const { return {getCode(), getSize()}; }
+  size_t entry() const { return entry_; }
+  int64_t block_bytes() const { return wide_ * vector_bytes_; }
+
+ private:
+  // The arguments, and a pointer to a tile that has no register of its own.
+  const Reg64& where() const { return rdi; }
+  const Reg64& bytes() const { return rsi; }
+  const Reg64& at() const { return rax; }
+  const Reg64& far_tile() const { return r11; }
+  static constexpr int near_tiles = 10;
+  Reg64 near_tile(int tile) const {
+    const Reg64 pointers[near_tiles] = {rcx, rdx, r8, r9, r10, rbx, r12, r13, r14, r15};
+    return pointers[tile];
+  }
+  int registers() const { return avx512_ ? 32 : 16; }
+  Vector vector(int i) const { return avx512_ ? Vector(Xbyak::Zmm(i)) : Vector(i); }
+  Vector of_group(int group, int k) const { return vector(group * wide_ + k); }
+  /// For a number that an instruction can't read as it is.
+  Vector extra() const { return vector(registers() - 1); }
+
+  // What the steps read and write.
+
+  void find_values() {
+    uint16_t most = 0;
+    for (const ChainStep& step : steps_) {
+      most = std::max(most, step.result);
+      for (int k = 0; k < step.operand_count; ++k) most = std::max(most, step.operands[k]);
+    }
+    values_.resize(most + size_t{1});
+    std::vector<bool> made(values_.size(), false);
+    for (const ChainStep& step : steps_) {
+      for (int k = 0; k < step.operand_count; ++k) {
+        uint16_t reg = step.operands[k];
+        if (step.number[k]) values_[reg].number = place_of(numbers_, reg);
+        else if (!made[reg]) values_[reg].tile = place_of(tiles_, reg);
+      }
+      if (step.stored) place_of(tiles_, step.result);
+      made[step.result] = true;
+    }
+    for (size_t i = steps_.size(); i-- > 0;) {
+      for (int k = 0; k < steps_[i].operand_count; ++k) {
+        std::vector<int>& readers = values_[steps_[i].operands[k]].readers;
+        if (readers.empty() || readers.back() != static_cast<int>(i)) {
+          readers.push_back(static_cast<int>(i));
+        }
+      }
+    }
+  }
+
+  static int place_of(std::vector<uint16_t>& all, uint16_t reg) {
+    auto found = std::find(all.begin(), all.end(), reg);
+    if (found == all.end()) found = all.insert(found, reg);
+    return static_cast<int>(found - all.begin());
+  }
+
+  // One step.
+
+  void write_step(const ChainStep& step) {
+    bool two = step.operand_count > 1;
+    uint16_t x = step.operands[0];
+    uint16_t y = two ? step.operands[1] : x;
+    for (int k = 0; k < step.operand_count; ++k) {
+      values_[step.operands[k]].readers.pop_back();
+      if (k == 0 && two && x == y) break;
+    }
+    bool commutes = step.row == Row::add || step.row == Row::multiply;
+    if (commutes && values_[x].group == none && values_[y].group != none) std::swap(x, y);
+    keep_if_read_again(x);
+    if (two) keep_if_read_again(y);
+    pinned_[0] = values_[x].group;
+    pinned_[1] = values_[y].group;
+    int group = group_for_result(x, y);
+    compute(step.row, group, x, y);
+    release_if_read(x);
+    release_if_read(y);
+    Value& result = values_[step.result];
+    result.group = group;
+    holder_[group] = step.result;
+    if (step.stored) {
+      result.tile = place_of(tiles_, step.result);
+      Xbyak::RegExp to = place(result);
+      for (int k = 0; k < wide_; ++k) vmovups(ptr[to + k * vector_bytes_], of_group(group, k));
+    }
+    release_if_read(step.result);
+  }
+
+  /// Loads a tile, or what was put aside, that is needed more than once.
+  void keep_if_read_again(uint16_t reg) {
+    Value& value = values_[reg];
+    if (value.readers.empty() || value.group != none || value.number != none) return;
+    auto found = std::find(holder_.begin(), holder_.end(), none);
+    if (found == holder_.end()) return;
+    load(static_cast<int>(found - holder_.begin()), value);
+    value.group = static_cast<int>(found - holder_.begin());
+    *found = reg;
+  }
+
+  /// That of an operand that nobody reads again, or another.
+  int group_for_result(uint16_t x, uint16_t y) {
+    const Value& first = values_[x];
+    const Value& second = values_[y];
+    if (first.group != none) {
+      if (first.readers.empty()) return first.group;
+      if (second.group != none && second.readers.empty()) return second.group;
+    }
+    auto found = std::find(holder_.begin(), holder_.end(), none);
+    int group = static_cast<int>(found - holder_.begin());
+    if (found == holder_.end()) give_up(group = read_last());
+    return group;
+  }
+
+  int read_last() const {
+    int best = none;
+    for (int g = 0; g < static_cast<int>(holder_.size()); ++g) {
+      if (g == pinned_[0] || g == pinned_[1]) continue;
+      if (best == none || next_reader(holder_[g]) > next_reader(holder_[best])) best = g;
+    }
+    return best;
+  }
+  int next_reader(int reg) const { return values_[reg].readers.back(); }
+
+  void give_up(int group) {
+    Value& value = values_[holder_[group]];
+    if (value.tile == none && value.spill == none) {
+      value.spill = take_spill();
+      Xbyak::RegExp to = place(value);
+      for (int k = 0; k < wide_; ++k) vmovups(ptr[to + k * vector_bytes_], of_group(group, k));
+    }
+    value.group = none;
+    holder_[group] = none;
+  }
+
+  int take_spill() {
+    if (free_spills_.empty()) free_spills_.push_back(spills_++);
+    int spill = free_spills_.back();
+    free_spills_.pop_back();
+    return spill;
+  }
+
+  void release_if_read(uint16_t reg) {
+    Value& value = values_[reg];
+    if (!value.readers.empty()) return;
+    if (value.group != none && holder_[value.group] == reg) holder_[value.group] = none;
+    if (value.spill != none) free_spills_.push_back(value.spill);
+    value.group = value.spill = none;
+  }
+
+  // Instructions.
+
+  void compute(Row row, int group, uint16_t x, uint16_t y) {
+    const Value& first = values_[x];
+    const Value& second = values_[y];
+    int from = first.group;
+    if (from == none && row != Row::sqrt) load(from = group, first);
+    if (row == Row::negative) return negate(group, from);
+    if (row == Row::square || x == y) {
+      bool in_group = row != Row::sqrt || from != none;
+      if (in_group) {
+        for (int k = 0; k < wide_; ++k) {
+          arithmetic(row, of_group(group, k), of_group(from, k), of_group(from, k));
+        }
+        return;
+      }
+    }
+    Xbyak::RegExp in = second.group == none ? place(second) : Xbyak::RegExp();
+    bool spread = second.number != none && second.group == none && !avx512_;
+    if (spread) broadcast(extra(), in);
+    for (int k = 0; k < wide_; ++k) {
+      Vector to = of_group(group, k);
+      Vector left = from == none ? to : of_group(from, k);
+      if (second.group != none) arithmetic(row, to, left, of_group(second.group, k));
+      else if (spread) arithmetic(row, to, left, extra());
+      else if (second.number != none) arithmetic(row, to, left, ptr_b[in]);
+      else arithmetic(row, to, left, ptr[in + k * vector_bytes_]);
+    }
+  }
+
+  void arithmetic(Row row, const Vector& to, const Vector& x, const Xbyak::Operand& y) {
+    bool d = is_double_;
+    if (row == Row::add) return d ? vaddpd(to, x, y) : vaddps(to, x, y);
+    if (row == Row::subtract) return d ? vsubpd(to, x, y) : vsubps(to, x, y);
+    if (row == Row::divide) return d ? vdivpd(to, x, y) : vdivps(to, x, y);
+    if (row == Row::sqrt) return d ? vsqrtpd(to, y) : vsqrtps(to, y);
+    return d ? vmulpd(to, x, y) : vmulps(to, x, y);  // multiply and square
+  }
+
+  void negate(int group, int from) {
+    negates_ = true;
+    broadcast(extra(), rsp + sign_at());
+    for (int k = 0; k < wide_; ++k) {
+      if (avx512_) vpxorq(of_group(group, k), of_group(from, k), extra());
+      else vxorps(of_group(group, k), of_group(from, k), extra());
+    }
+  }
+
+  void load(int group, const Value& value) {
+    Xbyak::RegExp from = place(value);
+    for (int k = 0; k < wide_; ++k) {
+      if (value.number == none) vmovups(of_group(group, k), ptr[from + k * vector_bytes_]);
+      else if (k == 0) broadcast(of_group(group, 0), from);
+      else vmovaps(of_group(group, k), of_group(group, 0));
+    }
+  }
+  void broadcast(const Vector& to, const Xbyak::RegExp& from) {
+    if (is_double_) vbroadcastsd(to, ptr[from]);
+    else vbroadcastss(to, ptr[from]);
+  }
+
+  // Memory. The frame has the sign bit, the numbers, and what is put aside.
+
+  static int sign_at() { return 0; }
+  static int number_at(int number) { return 8 * (number + 1); }
+  int spills_at() const {
+    int numbers = number_at(static_cast<int>(numbers_.size()));
+    return (numbers + vector_bytes_ - 1) / vector_bytes_ * vector_bytes_;
+  }
+  int frame_bytes() const { return spills_at() + spills_ * wide_ * vector_bytes_; }
+
+  Xbyak::RegExp place(const Value& value) {
+    if (value.number != none) return rsp + number_at(value.number);
+    if (value.tile == none) return rsp + (spills_at() + value.spill * wide_ * vector_bytes_);
+    if (value.tile < near_tiles) return near_tile(value.tile) + at();
+    mov(far_tile(), ptr[where() + 8 * tiles_[value.tile]]);
+    return far_tile() + at();
+  }
+
+  // Before and after.
+
+  void enter(const Xbyak::Label& body) {
+    push(rbp);
+    mov(rbp, rsp);
+    for (const Reg64& reg : {rbx, r12, r13, r14, r15}) push(reg);
+    int bytes = frame_bytes();
+    for (; bytes > page; bytes -= page) {  // touches each page of the stack in turn
+      sub(rsp, page);
+      or_(qword[rsp], 0);
+    }
+    sub(rsp, bytes);
+    and_(rsp, -vector_bytes_);
+    if (negates_) {
+      mov(rax, is_double_ ? uint64_t{1} << 63 : uint64_t{1} << 31);
+      mov(ptr[rsp + sign_at()], rax);
+    }
+    for (size_t i = 0; i < numbers_.size(); ++i) {
+      mov(rax, ptr[where() + 8 * numbers_[i]]);
+      if (is_double_) mov(rax, ptr[rax]);
+      else mov(eax, ptr[rax]);
+      mov(ptr[rsp + number_at(static_cast<int>(i))], rax);
+    }
+    for (int t = 0; t < std::min<int>(near_tiles, static_cast<int>(tiles_.size())); ++t) {
+      mov(near_tile(t), ptr[where() + 8 * tiles_[t]]);
+    }
+    xor_(eax, eax);
+    jmp(body, T_NEAR);
+  }
+
+  void repeat_or_leave(const Xbyak::Label& body) {
+    Xbyak::RegExp saved = rbp - 5 * 8;
+    add(at(), wide_ * vector_bytes_);
+    cmp(at(), bytes());
+    jb(body, T_NEAR);
+    vzeroupper();
+    lea(rsp, ptr[saved]);
+    for (const Reg64& reg : {r15, r14, r13, r12, rbx}) pop(reg);
+    pop(rbp);
+    ret();
+  }
+
+  std::span<const ChainStep> steps_;
+  bool is_double_;
+  bool avx512_;
+  int vector_bytes_;
+  int wide_;                       // vectors of a group
+  std::vector<Value> values_;      // by register of the program
+  std::vector<uint16_t> tiles_;    // registers
+  std::vector<uint16_t> numbers_;  // registers
+  std::vector<int> holder_;        // by group: the register whose value it holds
+  int pinned_[2] = {none, none};   // groups that the step reads
+  std::vector<int> free_spills_;
+  int spills_ = 0;
+  bool negates_ = false;
+  size_t entry_ = 0;
+};
+
+}  // namespace
+
+MachineChain::MachineChain(std::span<const uint8_t> code, size_t entry, int64_t block, int64_t item)
+    : bytes_(code.size()), block_(block), item_(item) {
+  memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory_ == MAP_FAILED) {
+    memory_ = nullptr;
+    return;
+  }
+  std::memcpy(memory_, code.data(), bytes_);
+  if (mprotect(memory_, bytes_, PROT_READ | PROT_EXEC) == 0) {
+    code_ = reinterpret_cast<Code>(static_cast<char*>(memory_) + entry);
+  }
+}
+
+MachineChain::~MachineChain() {
+  if (memory_ != nullptr) munmap(memory_, bytes_);
+}
+
+std::unique_ptr<const MachineChain> translate(std::span<const ChainStep> steps, Dtype dtype,
+                                              std::string_view target) {
+  bool avx512 = target == "avx512";
+  if (!avx512 && target != "avx2") return nullptr;
+  Translator translator(steps, dtype, avx512);
+  int64_t item = size_of(dtype);
+  auto made = std::make_unique<const MachineChain>(translator.code(), translator.entry(),
+                                                   translator.block_bytes() / item, item);
+  return made->usable() ? std::move(made) : nullptr;
+}
+
+}  // namespace rill
+
+#else
+
+namespace rill {
+
+MachineChain::~MachineChain() = default;
+
+std::unique_ptr<const MachineChain> translate(std::span<const ChainStep>, Dtype, std::string_view) {
+  return nullptr;
+}
+
+}  // namespace rill
+
+#endif
