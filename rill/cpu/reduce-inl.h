@@ -232,10 +232,7 @@ HWY_INLINE typename Op::Acc ReduceRow(const T* p, int64_t n, uint64_t mask) {
   L total;
   while (n >= block) {
     L part;
-    for (int64_t i = 0; i < block; i += L::count) {
-      prefetch_lines_ahead<L::count * sizeof(T)>(p + i);
-      part.Add(p + i, mask);
-    }
+    for (int64_t i = 0; i < block; i += L::count) part.Add(p + i, mask);
     total.Add(part);
     p += block;
     n -= block;
