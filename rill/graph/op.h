@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 
+#include "rill/base/function_ref.h"
 #include "rill/graph/array.h"
 
 namespace rill {
@@ -26,6 +27,8 @@ struct Launch {
 
 using Kernel = void (*)(const Launch&);
 
+inline constexpr auto no_sums = [](size_t) { return Array(); };
+
 /// What a derivative rule sees of a node. `cotangents` has an empty Array where an output does not
 /// matter; the rule returns one Array an input, empty where `wanted` is false or there is none.
 struct VjpArgs {
@@ -34,6 +37,10 @@ struct VjpArgs {
   const Arrays& cotangents;
   const Attrs& attrs;
   std::span<const bool> wanted;
+  /// Hands over what other readers have given to the cotangent of an input so far, or an empty
+  /// Array; what the rule returns then contains it. So a rule that has only a part of an input to
+  /// give adds it in place, instead of zeros around it to all of the sum.
+  FunctionRef<Array(size_t input)> take_sum = no_sums;
 };
 using VjpRule = Arrays (*)(const VjpArgs&);
 

@@ -13,4 +13,7 @@ inline Arrays no_tangent(const JvpArgs& args) { return Arrays(args.outputs.size(
 /// The transpose of broadcasting: sums `g` over the axes along which `shape` was stretched.
 Array sum_to(const Array& g, const Shape& shape);
 
+/// What a rule adds its part of the cotangent of an input to: the sum so far, or zeros.
+Array sum_or_zeros(const VjpArgs& args, size_t input, Dtype dtype);
+
 }  // namespace rill

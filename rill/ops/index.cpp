@@ -21,9 +21,9 @@ Arrays operands_from(const Inputs& inputs, size_t first) {
 Arrays gather_vjp(const VjpArgs& args) {
   const auto& attrs = args.attrs.as<GatherAttrs>();
   Arrays result(args.inputs.size());
-  Array nothing = zeros(args.inputs[0].shape(), args.cotangents[0].dtype());
-  result[0] = scatter(ScatterMode::add, nothing, args.cotangents[0], operands_from(args.inputs, 1),
-                      attrs.axes);
+  const Array& g = args.cotangents[0];
+  result[0] = scatter(ScatterMode::add, sum_or_zeros(args, 0, g.dtype()), g,
+                      operands_from(args.inputs, 1), attrs.axes);
   return result;
 }
 Arrays gather_jvp(const JvpArgs& args) {
@@ -93,9 +93,9 @@ Arrays scatter_along_axis_vjp(const VjpArgs& args) {
 
 Arrays take_along_axis_vjp(const VjpArgs& args) {
   int axis = args.attrs.as<AlongAxisAttrs>().axis;
-  Array nothing = zeros(args.inputs[0].shape(), args.cotangents[0].dtype());
-  return {scatter_along_axis(ScatterMode::add, nothing, args.inputs[1], args.cotangents[0], axis),
-          Array()};
+  const Array& g = args.cotangents[0];
+  Array into = sum_or_zeros(args, 0, g.dtype());
+  return {scatter_along_axis(ScatterMode::add, into, args.inputs[1], g, axis), Array()};
 }
 
 /// Writing is linear in operand and updates together for set and add.

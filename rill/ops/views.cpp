@@ -78,8 +78,14 @@ const OpInfo slice_op{
     .name = "slice",
     .vjp = [](const VjpArgs& args) -> Arrays {
       const auto& attrs = args.attrs.as<SliceAttrs>();
-      Array nothing = zeros(args.inputs[0].shape(), args.cotangents[0].dtype());
-      return {slice_update(nothing, args.cotangents[0], attrs.start, attrs.step)};
+      const Array& g = args.cotangents[0];
+      Array sum = args.take_sum(0);
+      if (!sum) {
+        Array nothing = zeros(args.inputs[0].shape(), g.dtype());
+        return {slice_update(nothing, g, attrs.start, attrs.step)};
+      }
+      Array part = slice(sum, attrs.start, attrs.step, g.shape());
+      return {slice_update(sum, part + g, attrs.start, attrs.step)};
     },
     .jvp = linear_jvp<slice_op>,
     .vmap = [](const VmapArgs& args) -> Arrays {
@@ -396,6 +402,11 @@ Array view(const Array& x, Dtype dtype, StreamOrDevice s) {
 Array stop_gradient(const Array& x, StreamOrDevice s) {
   RILL_RECORDED(stop_gradient, x, s);
   return make_array(stop_gradient_op, to_stream(s), x.dtype(), x.shape(), {x});
+}
+
+Array sum_or_zeros(const VjpArgs& args, size_t input, Dtype dtype) {
+  Array sum = args.take_sum(input);
+  return sum ? sum : zeros(args.inputs[input].shape(), dtype);
 }
 
 Array sum_to(const Array& g, const Shape& shape) {

@@ -102,13 +102,18 @@ void accumulate(Array& total, Array term) {
   total = total ? total + term : std::move(term);
 }
 
-Arrays call_vjp(Node& node, const Tape& tape, const Arrays& cotangents) {
+Arrays call_vjp(Node& node, const Tape& tape, const Arrays& cotangents,
+                FunctionRef<Array(size_t)> take_sum) {
   SmallVector<bool, 8> wanted;
   for (const Array& input : node.inputs) wanted.push_back(tape.find(input.node()) >= 0);
   require(node.op.vjp != nullptr, "[vjp] the operation {} has no derivative", node.op.name);
   StreamScope scope(node.stream);
-  return node.op.vjp(
-      {node.inputs, outputs_of(node), cotangents, node.attrs, {wanted.data(), wanted.size()}});
+  return node.op.vjp({node.inputs,
+                      outputs_of(node),
+                      cotangents,
+                      node.attrs,
+                      {wanted.data(), wanted.size()},
+                      take_sum});
 }
 
 Arrays call_jvp(Node& node, const Arrays& tangents) {
@@ -175,7 +180,11 @@ Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& 
     Arrays own = std::move(gathered[i]);
     if (!any_of(own)) continue;
     Node& node = tape[i];
-    Arrays results = call_vjp(node, tape, own);
+    auto take_sum = [&](size_t k) {
+      int64_t number = tape.find(node.inputs[k].node());
+      return number < 0 ? Array() : std::exchange(slot(node.inputs[k], number), Array());
+    };
+    Arrays results = call_vjp(node, tape, own, take_sum);
     StreamScope scope(node.stream);
     for (size_t k = 0; k < node.inputs.size(); ++k) {
       int64_t number = tape.find(node.inputs[k].node());

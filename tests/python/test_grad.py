@@ -381,3 +381,62 @@ def test_complex_gradients_follow_the_real_and_imaginary_parts():
             2 * h
         )
         assert abs(abs(numeric) - abs(part)) < 1e-2
+
+
+# Parts of an array: each adds to what the others gave, in place.
+
+PARTS = {  # a function of x [6, 4] and a mask of what it reads, how often
+    "slices that overlap": (
+        lambda x: [x[1:4], x[::2, 1:], x[2]],
+        [(np.s_[1:4], 1), (np.s_[::2, 1:], 1), (np.s_[2], 1)],
+    ),
+    "slices and the whole": (
+        lambda x: [x[0], x, x[:, 3]],
+        [(0, 1), (np.s_[:], 1), (np.s_[:, 3], 1)],
+    ),
+    "rows by number": (
+        lambda x: [x[mx.array([1, 1, 5])], x[mx.array([5])], x[1]],
+        [(1, 3), (5, 2)],
+    ),
+    "along an axis": (
+        lambda x: [mx.take_along_axis(x, mx.array([[2], [2], [0], [0], [0], [0]]), 1), x[:2, 2]],
+        [(np.s_[:2, 2], 2), (np.s_[2:, 0], 1)],
+    ),
+    "pieces": (lambda x: mx.split(x, 3), [(np.s_[:], 1)]),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "complex64"])
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_of_an_array(name, dtype):
+    parts, reads = PARTS[name]
+    x = mx.arange(24).reshape(6, 4).astype(getattr(mx, dtype))
+    expected = np.zeros((6, 4))
+    for place, times in reads:
+        expected[place] += times
+    total = lambda x: sum(mx.real(part).astype(mx.float32).sum() for part in parts(x))
+    for gradient in (mx.grad(total), mx.compile(mx.grad(total))):
+        assert_same(mx.real(gradient(x)), expected, "float32" if dtype == "complex64" else dtype)
+    twice = mx.grad(lambda x: mx.grad(lambda x: total(x * x))(x).sum())(x)
+    assert_same(mx.real(twice), 2 * expected, "float32" if dtype == "complex64" else dtype)
+
+
+def test_a_cotangent_that_is_held_is_not_added_to():
+    x, g, h = mx.ones((3, 4)), mx.full((3, 4), 2.0), mx.full((4,), 5.0)
+    mx.eval(x, g, h)
+    _, (gradient,) = mx.vjp(lambda x: [x, x[1], x[1]], [x], [g, h, h])
+    assert_same(gradient, np.full((3, 4), 2.0) + [[0], [10], [0]], "float32")
+    assert_same(g, np.full((3, 4), 2.0), "float32")
+
+
+@rill_only
+def test_many_parts_take_no_more_memory_than_the_array():
+    x = mx.ones((256, 4096))
+    total = mx.grad(lambda x: sum((mx.square(x[i]).sum() for i in range(256)), mx.array(0.0)))
+    mx.eval(x)
+    mx.reset_peak_memory()
+    before = mx.get_active_memory()
+    gradient = total(x)
+    mx.eval(gradient)
+    assert mx.get_peak_memory() - before < 2.5 * x.nbytes
+    assert_same(gradient, np.full((256, 4096), 2.0), "float32")
