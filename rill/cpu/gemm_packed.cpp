@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "rill/cpu/gemm_kernel.h"
+#include "rill/cpu/gemm_pairs.h"
 #include "rill/cpu/gemm_parts.h"
 #include "rill/cpu/gemm_scratch.h"
 #include "rill/runtime/parallel.h"
@@ -21,6 +22,8 @@ size_t float_bytes(int64_t count) { return static_cast<size_t>(count) * sizeof(f
 // Deep enough that reading and writing C costs little; A's tile still fits the second cache.
 // 512 was 2 to 5% faster than 256 to 384, on a Zen 5.
 constexpr int64_t deepest_block = 512;
+// A sum that ends in its first block needs no float32 in memory.
+constexpr int64_t deepest_block_of_pairs = 1024;
 // B is packed in bands of at most this many floats (16 MiB).
 constexpr int64_t band_floats = int64_t{1} << 22;
 constexpr int64_t most_blocks = 16;
@@ -49,6 +52,8 @@ void seed(const GemmCall& call, int64_t row, int64_t col, int64_t rows, int64_t 
 // So few rows pay for no shared copy of B: those of one tile, and those that read it as it lies.
 constexpr int64_t few_rows = 96;
 constexpr int64_t some_rows = 1024;
+// And with so few, pairs are not worth packing: oneDNN reads B as it lies.
+constexpr int64_t few_rows_of_pairs = 256;
 
 /// How few rows are cut: by columns.
 TileGrid grid_of_few_rows(const GemmShape& shape) {
@@ -66,24 +71,28 @@ class PackedProduct {
  public:
   /// `sums` takes the result in float32 with rows of n floats; without it each tile is finished
   /// (rounded to the dtype of the call) at once.
-  PackedProduct(const GemmCall& call, float* sums)
+  /// With `pairs` the panels are those of gemm_pairs.
+  PackedProduct(const GemmCall& call, float* sums, bool pairs)
       : call_(call),
         sums_(sums),
+        numbers_(pairs ? 2 : 1),
+        depth_(ceil_div(call.shape.k, numbers_)),
         panels_(gemm_kernel::panels()),
         a_{call.a.data, call.shape.dtype, call.a.row_stride, call.a.col_stride},
         b_{call.b.data, call.shape.dtype, call.b.col_stride, call.b.row_stride},
-        block_(ceil_div(call.shape.k, ceil_div(call.shape.k, deepest_block))) {}
+        block_(ceil_div(depth_, ceil_div(depth_, pairs ? deepest_block_of_pairs : deepest_block))) {
+  }
 
   void run() {
     const GemmShape& shape = call_.shape;
-    if (!shares_b()) return multiply({0, shape.n, 0, shape.k}, nullptr);
-    int64_t length = std::min(shape.k, most_blocks * block_);
+    if (!shares_b()) return multiply({0, shape.n, 0, depth_}, nullptr);
+    int64_t length = std::min(depth_, most_blocks * block_);
     int64_t widest = std::max(panels_.b, band_floats / length / panels_.b * panels_.b);
     int64_t cols = std::min(widest, round_up(shape.n, panels_.b));
     Scratch packed(float_bytes(cols * length));
     for (int64_t col = 0; col < shape.n; col += cols) {
-      for (int64_t depth = 0; depth < shape.k; depth += length) {
-        Band band{col, std::min(cols, shape.n - col), depth, std::min(length, shape.k - depth)};
+      for (int64_t depth = 0; depth < depth_; depth += length) {
+        Band band{col, std::min(cols, shape.n - col), depth, std::min(length, depth_ - depth)};
         pack_b(band, packed.as<float>());
         multiply(band, packed.as<float>());
       }
@@ -95,7 +104,7 @@ class PackedProduct {
   /// nothing if a kernel reads it as it lies.
   bool shares_b() const {
     const bool as_it_lies = b_.dtype == Dtype::float32 && b_.lane_stride == 1;
-    return call_.shape.m > (as_it_lies ? some_rows : few_rows);
+    return numbers_ > 1 || call_.shape.m > (as_it_lies ? some_rows : few_rows);
   }
 
   /// Some tiles for each thread, so that all end together. The bits are the same for any cut.
@@ -114,7 +123,9 @@ class PackedProduct {
       return grid;
     };
     // A's tile and a panel of B fit the second cache. Lower and narrower costs 0.3 and 2%.
-    TileGrid grid = cut(256, 512);
+    // For pairs, packing A weighs twice as much.
+    TileGrid grid = numbers_ == 1 ? cut(256, 512) : cut(128, 2048);
+    if (numbers_ > 1 && grid.count() < 4 * width) grid = cut(128, 1024);
     const bool divided = operations(m, band.cols, band.length) > 2 * task_operations;
     if (divided && grid.count() < 4 * width) grid = cut(128, 512);
     if (divided && grid.count() < 2 * width) grid = cut(128, 256);
@@ -133,8 +144,8 @@ class PackedProduct {
         int64_t depth = std::min(block_, band.length - p);
         float* out = packed + (p * panels + begin * depth) * panels_.b;
         int64_t lane = begin * panels_.b;
-        gemm_kernel::pack(shifted(b_, band.col + lane, band.depth + p),
-                          std::min(end * panels_.b, band.cols) - lane, depth, panels_.b, out);
+        pack(b_, band.col + lane, std::min(end * panels_.b, band.cols) - lane, band.depth + p,
+             depth, panels_.b, out);
       }
     });
   }
@@ -172,16 +183,33 @@ class PackedProduct {
       int64_t depth = std::min(block_, band.length - p);
       const float* b_panels =
           packed != nullptr ? packed + p * panels * panels_.b + band_col * depth : nullptr;
-      gemm_kernel::multiply(
-          gemm_kernel::Tile{rows, cols, depth, shifted(a_, row, band.depth + p), a_panels, b_panels,
-                            shifted(b_, col, band.depth + p), b_panel, out, ldt,
-                            static_cast<float>(call_.scale.alpha), seeded || band.depth + p > 0});
+      const bool adds = seeded || band.depth + p > 0;
+      const auto alpha = static_cast<float>(call_.scale.alpha);
+      if (numbers_ > 1) {
+        pack(a_, row, rows, band.depth + p, depth, panels_.a, a_panels);
+        const bool last = halves != nullptr && p + depth == band.length;
+        bfloat16* rounded = static_cast<bfloat16*>(call_.c) + row * call_.ldc + col;
+        gemm_pairs::multiply({rows, cols, depth, a_panels, b_panels, out, ldt, alpha, adds},
+                             last ? rounded : nullptr, call_.ldc);
+        continue;
+      }
+      gemm_kernel::multiply(gemm_kernel::Tile{rows, cols, depth, shifted(a_, row, band.depth + p),
+                                              a_panels, b_panels, shifted(b_, col, band.depth + p),
+                                              b_panel, out, ldt, alpha, adds});
     }
-    if (halves == nullptr) return;
+    if (halves == nullptr || numbers_ > 1) return;
     for (int64_t i = 0; i < rows; ++i) {
       gemm_kernel::narrow(call_.shape.dtype, out + i * ldt, cols,
                           static_cast<uint16_t*>(call_.c) + (row + i) * call_.ldc + col);
     }
+  }
+
+  /// `length` words from `depth` on.
+  void pack(const Side& side, int64_t lane, int64_t lanes, int64_t depth, int64_t length,
+            int64_t width, float* out) const {
+    const Side from = shifted(side, lane, depth * numbers_);
+    if (numbers_ == 1) return gemm_kernel::pack(from, lanes, length, width, out);
+    gemm_pairs::pack(from, lanes, std::min(length * 2, call_.shape.k - depth * 2), width, out);
   }
 
   bool finishes_tiles() const { return is_half(call_.shape.dtype) && sums_ == nullptr; }
@@ -190,6 +218,8 @@ class PackedProduct {
 
   const GemmCall& call_;
   float* const sums_;
+  const int64_t numbers_;  // in a word of a panel
+  const int64_t depth_;    // in words, as all depths here
   const Panels panels_;
   const Side a_;
   const Side b_;
@@ -219,18 +249,36 @@ void PackedMatrix::multiply(Matrix a, void* c) const {
                                            static_cast<float*>(c), n, 1.0f, false});
 }
 
-void gemm_packed(const GemmCall& call) {
+namespace {
+
+void multiply(const GemmCall& call, bool pairs) {
   const auto& [m, n] = std::pair(call.shape.m, call.shape.n);
   if (!is_half(call.shape.dtype) || call.shape.k <= most_blocks * deepest_block) {
-    return PackedProduct(call, nullptr).run();
+    return PackedProduct(call, nullptr, pairs).run();
   }
   // Halves must not be rounded between the bands of a long sum.
   Scratch sums(float_bytes(m * n));
-  PackedProduct(call, sums.as<float>()).run();
+  PackedProduct(call, sums.as<float>(), pairs).run();
   for (int64_t i = 0; i < m; ++i) {
     gemm_kernel::narrow(call.shape.dtype, sums.as<float>() + i * n, n,
                         static_cast<uint16_t*>(call.c) + i * call.ldc);
   }
+}
+
+}  // namespace
+
+void gemm_packed(const GemmCall& call) { multiply(call, false); }
+
+bool gemm_paired(const GemmCall& call) {
+  const int64_t k = call.shape.k;
+  const Side a{call.a.data, call.shape.dtype, call.a.row_stride, call.a.col_stride};
+  const Side b{call.b.data, call.shape.dtype, call.b.col_stride, call.b.row_stride};
+  if (call.shape.m <= few_rows_of_pairs || !gemm_pairs::available() ||
+      !gemm_pairs::packable(a, k) || !gemm_pairs::packable(b, k)) {
+    return false;
+  }
+  multiply(call, true);
+  return true;
 }
 
 }  // namespace rill

@@ -194,6 +194,11 @@ TYPED_TEST(Gemm, AgreesOnLargeSizes) {
     expect_product<TypeParam>({270, 333, 200}, order, Order::row, 1, 0, this->random);
     expect_product<TypeParam>({130, 600, 341}, Order::row, order, 2, 1, this->random);
   }
+  for (Order order : {Order::row, Order::column}) {  // pairs of bfloat16, an odd one left over
+    expect_product<TypeParam>({300, 90, 700}, Order::row, order, 1, 0, this->random);
+    expect_product<TypeParam>({270, 70, 2301}, order, Order::row, 2, 1, this->random);
+  }
+  expect_product<TypeParam>({260, 33, 9002}, Order::row, Order::row, 1, 0, this->random);
   expect_product<TypeParam>({40, 50, 9001}, Order::row, Order::column, 1, 1, this->random);
   expect_product<TypeParam>({1040, 70, 90}, Order::column, Order::row, 1, 0, this->random);
   expect_product<TypeParam>({3, 1000, 700}, Order::row, Order::row, 1, 0, this->random);
