@@ -40,6 +40,22 @@ struct Block {
 };
 void multiply(const Block& block);
 
+/// A product of matrices as they lie, some rows by some columns. Panels are written on the way: by
+/// the kernels where a side is contiguous float32, which costs no time of its own.
+struct Tile {
+  int64_t rows, cols, depth;
+  Side a;
+  float* a_panels;        // room for all of A's
+  const float* b_panels;  // B, if it has been packed
+  Side b;                 // else it,
+  float* b_panel;         // and room for one panel
+  float* c;
+  int64_t ldc;
+  float alpha;
+  bool accumulate;
+};
+void multiply(const Tile& tile);
+
 /// out[i] = sum over j of matrix[i, j] * x[j], where `depth_stride` is 1.
 void dots(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out);
 

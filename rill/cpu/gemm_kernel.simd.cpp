@@ -84,19 +84,29 @@ HWY_ATTR void pack_depth_first(const T* in, int64_t stride, int64_t lanes, int64
   }
 }
 
+// Vectors of `D`, then what the width leaves.
+template <class D, class T>
+HWY_ATTR inline void copy_lanes(D d, const T* from, int64_t width, float* to) {
+  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + step <= width; i += step) hn::StoreU(LoadAs(d, from + i), d, to + i);
+  for (; i < width; ++i) to[i] = static_cast<float>(from[i]);
+}
+
 // Whole panels side by side, so that a row of the matrix is read in long pieces.
 template <class T>
 HWY_ATTR void pack_lanes_first(const T* in, int64_t stride, int64_t panels, int64_t depth,
                                int64_t width, float* out) {
-  const Quad d;
-  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
+  const bool wide = width % static_cast<int64_t>(hn::Lanes(Wide())) == 0;
   for (int64_t p = 0; p < depth; ++p, in += stride, out += width) {
     const T* from = in;
     float* to = out;
     for (int64_t panel = 0; panel < panels; ++panel, from += width, to += width * depth) {
-      int64_t i = 0;
-      for (; i + step <= width; i += step) hn::StoreU(LoadAs(d, from + i), d, to + i);
-      for (; i < width; ++i) to[i] = static_cast<float>(from[i]);
+      if (wide) {
+        copy_lanes(Wide(), from, width, to);
+      } else {
+        copy_lanes(Quad(), from, width, to);
+      }
     }
   }
 }
@@ -135,24 +145,74 @@ HWY_ATTR void pack_as(const Side& side, int64_t lanes, int64_t depth, int64_t wi
   }
 }
 
+// Where a register kernel reads a side: in a panel, or in the matrix, where lanes lie side by side;
+// then it writes the panel meanwhile. Lanes that lie apart are faster packed beforehand.
+enum class Form { panel, matrix };
+
+/// One panel of A by one of B; those of a matrix have their depths `stride` apart.
+struct RegisterCall {
+  const float* a;
+  int64_t a_stride;
+  float* a_panel;  // to write
+  const float* b;
+  int64_t b_stride;
+  float* b_panel;
+  const float* next_b;  // a line of it is fetched for each depth
+  float* c;
+  int64_t ldc;
+  int64_t cols, depth;
+  float alpha;
+  bool accumulate;
+};
+
 template <int Rows>
-HWY_ATTR void multiply_registers(const Block& block, const float* HWY_RESTRICT a,
-                                 const float* HWY_RESTRICT b, const float* next_b, float* c,
-                                 int64_t cols) {
+HWY_ATTR inline void add_to_edge(const RegisterCall& call, const float* sums) {
+  for (int i = 0; i < Rows; ++i) {
+    float* row = call.c + i * call.ldc;
+    for (int64_t j = 0; j < call.cols; ++j) {
+      row[j] = sums[i * lanes_of_b + j] + (call.accumulate ? row[j] : 0.0f);
+    }
+  }
+}
+
+// The copies are free: the additions take all the time.
+template <int Rows, Form FormA, Form FormB>
+HWY_ATTR void multiply_registers(const RegisterCall& call) {
+  constexpr int64_t depths_ahead = 12;
   const Wide d;
   const int64_t half = static_cast<int64_t>(hn::Lanes(d));
+  const float* HWY_RESTRICT a = call.a;
+  const float* HWY_RESTRICT b = call.b;
+  float* HWY_RESTRICT a_panel = call.a_panel;
+  float* HWY_RESTRICT b_panel = call.b_panel;
   Vector low[Rows];
   Vector high[Rows];
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
     low[i] = high[i] = hn::Zero(d);
-    hwy::Prefetch(c + i * block.ldc);
-    hwy::Prefetch(c + i * block.ldc + half);
+    hwy::Prefetch(call.c + i * call.ldc);
+    hwy::Prefetch(call.c + i * call.ldc + half);
   }
-  for (int64_t p = 0; p < block.depth; ++p, a += register_rows, b += lanes_of_b) {
-    hwy::Prefetch(next_b + p * floats_of_line);
+  const int64_t a_step = FormA == Form::panel ? register_rows : call.a_stride;
+  const int64_t b_step = FormB == Form::panel ? lanes_of_b : call.b_stride;
+  for (int64_t p = 0; p < call.depth; ++p, a += a_step, b += b_step) {
+    if constexpr (FormB == Form::panel) {
+      hwy::Prefetch(call.next_b + p * floats_of_line);
+    } else {
+      prefetch_lines<vectors * hn::MaxLanes(Wide()) * sizeof(float)>(b + depths_ahead * b_step);
+    }
     Vector b0 = hn::LoadU(d, b);
     Vector b1 = hn::LoadU(d, b + half);
+    if constexpr (FormB != Form::panel) {
+      hn::StoreU(b0, d, b_panel);
+      hn::StoreU(b1, d, b_panel + half);
+      b_panel += lanes_of_b;
+    }
+    if constexpr (FormA != Form::panel) {
+      prefetch_lines<64>(a + depths_ahead * a_step);
+      copy_lanes(Quad(), a, Rows, a_panel);
+      a_panel += register_rows;
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
       Vector value = hn::Set(d, a[i]);
@@ -160,56 +220,141 @@ HWY_ATTR void multiply_registers(const Block& block, const float* HWY_RESTRICT a
       high[i] = hn::MulAdd(value, b1, high[i]);
     }
   }
-  const Vector alpha = hn::Set(d, block.alpha);
-  if (cols < lanes_of_b) {
+  const Vector alpha = hn::Set(d, call.alpha);
+  if (call.cols < lanes_of_b) {
     HWY_ALIGN float edge[Rows * lanes_of_b];
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
       hn::Store(hn::Mul(alpha, low[i]), d, edge + i * lanes_of_b);
       hn::Store(hn::Mul(alpha, high[i]), d, edge + i * lanes_of_b + half);
     }
-    for (int i = 0; i < Rows; ++i) {
-      for (int64_t j = 0; j < cols; ++j) {
-        float old = block.accumulate ? c[i * block.ldc + j] : 0.0f;
-        c[i * block.ldc + j] = edge[i * lanes_of_b + j] + old;
-      }
-    }
-    return;
+    return add_to_edge<Rows>(call, edge);
   }
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
-    float* row = c + i * block.ldc;
-    Vector old0 = block.accumulate ? hn::LoadU(d, row) : hn::Zero(d);
-    Vector old1 = block.accumulate ? hn::LoadU(d, row + half) : hn::Zero(d);
+    float* row = call.c + i * call.ldc;
+    Vector old0 = call.accumulate ? hn::LoadU(d, row) : hn::Zero(d);
+    Vector old1 = call.accumulate ? hn::LoadU(d, row + half) : hn::Zero(d);
     hn::StoreU(hn::Add(hn::Mul(alpha, low[i]), old0), d, row);
     hn::StoreU(hn::Add(hn::Mul(alpha, high[i]), old1), d, row + half);
   }
 }
 
-using RegisterKernel = void (*)(const Block&, const float*, const float*, const float*, float*,
-                                int64_t);
+using RegisterKernel = void (*)(const RegisterCall&);
 
 template <int... Rows>
 constexpr std::array<RegisterKernel, sizeof...(Rows)> register_kernels(
     std::integer_sequence<int, Rows...>) {
-  return {&multiply_registers<Rows + 1>...};
+  return {&multiply_registers<Rows + 1, Form::panel, Form::panel>...};
 }
 
+constexpr auto kernels_of_rows =
+    register_kernels(std::make_integer_sequence<int, static_cast<int>(register_rows)>());
+
+/// By the forms of A and B.
+template <Form A, Form B>
+constexpr RegisterKernel full_kernel = &multiply_registers<register_rows, A, B>;
+constexpr RegisterKernel kernels_of_forms[2][2] = {
+    {full_kernel<Form::panel, Form::panel>, full_kernel<Form::panel, Form::matrix>},
+    {full_kernel<Form::matrix, Form::panel>, full_kernel<Form::matrix, Form::matrix>}};
+
 void multiply_impl(const Block& block) {
-  static constexpr auto kernels =
-      register_kernels(std::make_integer_sequence<int, static_cast<int>(register_rows)>());
   const int64_t panel = lanes_of_b * block.depth;
+  RegisterCall call = {};
+  call.ldc = block.ldc;
+  call.depth = block.depth;
+  call.alpha = block.alpha;
+  call.accumulate = block.accumulate;
   for (int64_t col = 0; col < block.cols; col += lanes_of_b) {
-    const float* b = block.b + col * block.depth;
-    int64_t cols = std::min(lanes_of_b, block.cols - col);
+    call.b = block.b + col * block.depth;
+    call.cols = std::min(lanes_of_b, block.cols - col);
     // While the rows pass, the next panel comes from the last cache, a piece with each.
-    const float* next_b = b + (cols == lanes_of_b && col + cols < block.cols ? panel : 0);
-    const float* last_b = next_b + panel - block.depth * floats_of_line;
+    call.next_b = call.b + (call.cols == lanes_of_b && col + call.cols < block.cols ? panel : 0);
+    const float* last_b = call.next_b + panel - block.depth * floats_of_line;
     for (int64_t row = 0; row < block.rows; row += register_rows) {
       int64_t rows = std::min(register_rows, block.rows - row);
-      kernels[static_cast<size_t>(rows - 1)](block, block.a + row * block.depth, b, next_b,
-                                             block.c + row * block.ldc + col, cols);
-      next_b = std::min(next_b + block.depth * floats_of_line, last_b);
+      call.a = block.a + row * block.depth;
+      call.c = block.c + row * block.ldc + col;
+      kernels_of_rows[static_cast<size_t>(rows - 1)](call);
+      call.next_b = std::min(call.next_b + block.depth * floats_of_line, last_b);
+    }
+  }
+}
+
+Side from_lane(const Side& side, int64_t lane) {
+  Side result = side;
+  result.data = static_cast<const char*>(side.data) + lane * side.lane_stride * size_of(side.dtype);
+  return result;
+}
+
+/// Is this best read by a kernel of `width` lanes as it lies?
+bool readable(const Side& side, int64_t lanes, int64_t depth, int64_t width) {
+  constexpr int64_t least_depth = 64;
+  return side.dtype == Dtype::float32 && side.lane_stride == 1 && lanes == width &&
+         depth >= least_depth;
+}
+
+void pack_impl(const Side& side, int64_t lanes, int64_t depth, int64_t width, float* out) {
+  if (side.dtype == Dtype::float32) return pack_as<float>(side, lanes, depth, width, out);
+  if (side.dtype == Dtype::float16) return pack_as<float16>(side, lanes, depth, width, out);
+  pack_as<bfloat16>(side, lanes, depth, width, out);
+}
+
+/// A panel of A that has been packed, or that the kernel reads as it lies; else packs it.
+Form take_a(const Tile& tile, int64_t row, int64_t rows, bool packed, RegisterCall& call) {
+  call.a = call.a_panel = tile.a_panels + row * tile.depth;
+  if (packed) return Form::panel;
+  const Side side = from_lane(tile.a, row);
+  if (!readable(side, rows, tile.depth, register_rows)) {
+    pack_impl(side, rows, tile.depth, register_rows, call.a_panel);
+    return Form::panel;
+  }
+  call.a = static_cast<const float*>(side.data);
+  call.a_stride = side.depth_stride;
+  return Form::matrix;
+}
+
+/// The same for B, which only a kernel with all its rows reads as it lies.
+Form take_b(const Tile& tile, int64_t col, RegisterCall& call) {
+  call.b = tile.b_panels + col * tile.depth;
+  if (tile.b_panels != nullptr) return Form::panel;
+  call.b = call.b_panel = tile.b_panel;
+  const Side side = from_lane(tile.b, col);
+  if (!readable(side, call.cols, tile.depth, lanes_of_b) || tile.rows < register_rows) {
+    pack_impl(side, call.cols, tile.depth, lanes_of_b, tile.b_panel);
+    return Form::panel;
+  }
+  call.b = static_cast<const float*>(side.data);
+  call.b_stride = side.depth_stride;
+  return Form::matrix;
+}
+
+void multiply_tile_impl(const Tile& tile) {
+  const int64_t panel = lanes_of_b * tile.depth;
+  RegisterCall call = {};
+  call.ldc = tile.ldc;
+  call.depth = tile.depth;
+  call.alpha = tile.alpha;
+  call.accumulate = tile.accumulate;
+  for (int64_t col = 0; col < tile.cols; col += lanes_of_b) {
+    call.cols = std::min(lanes_of_b, tile.cols - col);
+    Form form_b = take_b(tile, col, call);
+    const bool more = tile.b_panels != nullptr && col + lanes_of_b < tile.cols;
+    const float* b_panel = form_b == Form::panel ? call.b : call.b_panel;
+    call.next_b = b_panel + (more ? panel : 0);
+    const float* last_b = call.next_b + panel - tile.depth * floats_of_line;
+    for (int64_t row = 0; row < tile.rows; row += register_rows) {
+      const int64_t rows = std::min(register_rows, tile.rows - row);
+      const Form form_a = take_a(tile, row, rows, col > 0, call);
+      call.c = tile.c + row * tile.ldc + col;
+      if (rows == register_rows) {
+        kernels_of_forms[form_a == Form::matrix][form_b == Form::matrix](call);
+      } else {
+        kernels_of_rows[static_cast<size_t>(rows - 1)](call);
+      }
+      call.b = b_panel;
+      form_b = Form::panel;
+      call.next_b = std::min(call.next_b + tile.depth * floats_of_line, last_b);
     }
   }
 }
@@ -284,12 +429,6 @@ HWY_ATTR void combine_as(const Side& matrix, int64_t lanes, int64_t depth, const
   }
 }
 
-void pack_impl(const Side& side, int64_t lanes, int64_t depth, int64_t width, float* out) {
-  if (side.dtype == Dtype::float32) return pack_as<float>(side, lanes, depth, width, out);
-  if (side.dtype == Dtype::float16) return pack_as<float16>(side, lanes, depth, width, out);
-  pack_as<bfloat16>(side, lanes, depth, width, out);
-}
-
 void dots_impl(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out) {
   if (matrix.dtype == Dtype::float32) return dots_as<float>(matrix, lanes, depth, x, out);
   if (matrix.dtype == Dtype::float16) return dots_as<float16>(matrix, lanes, depth, x, out);
@@ -329,6 +468,7 @@ namespace rill::gemm_kernel {
 HWY_EXPORT(panels_impl);
 HWY_EXPORT(pack_impl);
 HWY_EXPORT(multiply_impl);
+HWY_EXPORT(multiply_tile_impl);
 HWY_EXPORT(dots_impl);
 HWY_EXPORT(combine_impl);
 HWY_EXPORT(narrow_impl);
@@ -340,6 +480,8 @@ void pack(const Side& side, int64_t lanes, int64_t depth, int64_t width, float* 
 }
 
 void multiply(const Block& block) { HWY_DYNAMIC_DISPATCH(multiply_impl)(block); }
+
+void multiply(const Tile& tile) { HWY_DYNAMIC_DISPATCH(multiply_tile_impl)(tile); }
 
 void dots(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out) {
   HWY_DYNAMIC_DISPATCH(dots_impl)(matrix, lanes, depth, x, out);

@@ -1,8 +1,10 @@
-// Products by our own kernels: B is packed once for all threads, A by each tile.
+// Products by our own kernels. Each tile packs what it reads as it goes; a B that must be turned
+// round, or that very many rows read, is packed once for all threads.
 #include <algorithm>
 #include <optional>
 
 #include "rill/cpu/gemm_kernel.h"
+#include "rill/cpu/gemm_pairs.h"
 #include "rill/cpu/gemm_parts.h"
 #include "rill/cpu/gemm_scratch.h"
 #include "rill/runtime/parallel.h"
@@ -20,9 +22,14 @@ size_t float_bytes(int64_t count) { return static_cast<size_t>(count) * sizeof(f
 // Deep enough that reading and writing C costs little; A's tile still fits the second cache.
 // 512 was 2 to 5% faster than 256 to 384, on a Zen 5.
 constexpr int64_t deepest_block = 512;
+// A sum that ends in its first block needs no float32 in memory.
+constexpr int64_t deepest_block_of_pairs = 1024;
 // B is packed in bands of at most this many floats (16 MiB).
 constexpr int64_t band_floats = int64_t{1} << 22;
-constexpr int64_t band_depth = 8192;
+constexpr int64_t most_blocks = 16;
+// About 70 us of one core: less is not worth a task.
+constexpr int64_t task_operations = int64_t{1} << 23;
+int64_t operations(int64_t rows, int64_t cols, int64_t depth) { return 2 * rows * cols * depth; }
 
 Side shifted(const Side& side, int64_t lane, int64_t depth) {
   Side result = side;
@@ -42,42 +49,50 @@ void seed(const GemmCall& call, int64_t row, int64_t col, int64_t rows, int64_t 
   seed_tile<bfloat16>(call, row, col, rows, cols, tile, ldt);
 }
 
-/// How a result of `cols` columns is cut.
-TileGrid grid_of(const GemmShape& shape, int64_t cols, int64_t depth) {
+// So few rows pay for no shared copy of B: those of one tile, and those that read it as it lies.
+constexpr int64_t few_rows = 96;
+constexpr int64_t some_rows = 1024;
+// And with so few, pairs are not worth packing: oneDNN reads B as it lies.
+constexpr int64_t few_rows_of_pairs = 256;
+
+/// How few rows are cut: by columns.
+TileGrid grid_of_few_rows(const GemmShape& shape) {
   Panels panels = gemm_kernel::panels();
-  return tile_grid({shape.dtype, shape.m, cols, depth}, 256, 512, panels.a, panels.b);
+  return tile_grid(shape, 256, 512, panels.a, panels.b);
 }
 
 /// The columns [col, col + cols) of the result, and the part [depth, depth + length) of its sums.
 struct Band {
   int64_t col, cols;
   int64_t depth, length;
-
-  int64_t block() const { return ceil_div(length, ceil_div(length, deepest_block)); }
 };
 
 class PackedProduct {
  public:
   /// `sums` takes the result in float32 with rows of n floats; without it each tile is finished
   /// (rounded to the dtype of the call) at once.
-  PackedProduct(const GemmCall& call, float* sums)
+  /// With `pairs` the panels are those of gemm_pairs.
+  PackedProduct(const GemmCall& call, float* sums, bool pairs)
       : call_(call),
         sums_(sums),
+        numbers_(pairs ? 2 : 1),
+        depth_(ceil_div(call.shape.k, numbers_)),
         panels_(gemm_kernel::panels()),
         a_{call.a.data, call.shape.dtype, call.a.row_stride, call.a.col_stride},
-        b_{call.b.data, call.shape.dtype, call.b.col_stride, call.b.row_stride} {}
+        b_{call.b.data, call.shape.dtype, call.b.col_stride, call.b.row_stride},
+        block_(ceil_div(depth_, ceil_div(depth_, pairs ? deepest_block_of_pairs : deepest_block))) {
+  }
 
   void run() {
     const GemmShape& shape = call_.shape;
-    TileGrid whole = grid(shape.n, shape.k);
-    if (whole.row_tiles == 1) return multiply_once(whole);
-    int64_t length = std::min(shape.k, band_depth);
+    if (!shares_b()) return multiply({0, shape.n, 0, depth_}, nullptr);
+    int64_t length = std::min(depth_, most_blocks * block_);
     int64_t widest = std::max(panels_.b, band_floats / length / panels_.b * panels_.b);
     int64_t cols = std::min(widest, round_up(shape.n, panels_.b));
     Scratch packed(float_bytes(cols * length));
     for (int64_t col = 0; col < shape.n; col += cols) {
-      for (int64_t depth = 0; depth < shape.k; depth += length) {
-        Band band{col, std::min(cols, shape.n - col), depth, std::min(length, shape.k - depth)};
+      for (int64_t depth = 0; depth < depth_; depth += length) {
+        Band band{col, std::min(cols, shape.n - col), depth, std::min(length, depth_ - depth)};
         pack_b(band, packed.as<float>());
         multiply(band, packed.as<float>());
       }
@@ -85,56 +100,74 @@ class PackedProduct {
   }
 
  private:
-  TileGrid grid(int64_t cols, int64_t depth) const { return grid_of(call_.shape, cols, depth); }
+  /// Is B packed once for all threads? Not where so few rows read it that each tile does, for
+  /// nothing if a kernel reads it as it lies.
+  bool shares_b() const {
+    const bool as_it_lies = b_.dtype == Dtype::float32 && b_.lane_stride == 1;
+    return numbers_ > 1 || call_.shape.m > (as_it_lies ? some_rows : few_rows);
+  }
+
+  /// Some tiles for each thread, so that all end together. The bits are the same for any cut.
+  TileGrid grid_of(const Band& band) const {
+    const int64_t m = call_.shape.m;
+    if (m <= few_rows) {
+      return tile_grid(call_.shape, 256, 512, panels_.a, panels_.b);
+    }
+    const int64_t width = parallel_width();
+    auto cut = [&](int64_t rows, int64_t cols) {
+      TileGrid grid;
+      grid.tile_rows = round_up(ceil_div(m, ceil_div(m, rows)), 4);
+      grid.tile_cols = round_up(ceil_div(band.cols, ceil_div(band.cols, cols)), panels_.b);
+      grid.row_tiles = ceil_div(m, grid.tile_rows);
+      grid.col_tiles = ceil_div(band.cols, grid.tile_cols);
+      return grid;
+    };
+    // A's tile and a panel of B fit the second cache. Lower and narrower costs 0.3 and 2%.
+    // For pairs, packing A weighs twice as much.
+    TileGrid grid = numbers_ == 1 ? cut(256, 512) : cut(128, 2048);
+    if (numbers_ > 1 && grid.count() < 4 * width) grid = cut(128, 1024);
+    const bool divided = operations(m, band.cols, band.length) > 2 * task_operations;
+    if (divided && grid.count() < 4 * width) grid = cut(128, 512);
+    if (divided && grid.count() < 2 * width) grid = cut(128, 256);
+    const int64_t each = operations(grid.tile_rows, grid.tile_cols, band.length);
+    grid.grain = std::max<int64_t>(1, task_operations / each);
+    return grid;
+  }
 
   // Layout: block of depth, panel of columns, depth, column.
   void pack_b(const Band& band, float* packed) const {
-    int64_t block = band.block();
     int64_t panels = ceil_div(band.cols, panels_.b);
-    // At least eight panels, which are packed side by side.
-    int64_t grain = std::max<int64_t>(8, 65536 / (band.length * panels_.b));
+    // Some panels at least, which are packed side by side.
+    int64_t grain = std::max<int64_t>(4, 16384 / (band.length * panels_.b));
     parallel_for(panels, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t p = 0; p < band.length; p += block) {
-        int64_t depth = std::min(block, band.length - p);
+      for (int64_t p = 0; p < band.length; p += block_) {
+        int64_t depth = std::min(block_, band.length - p);
         float* out = packed + (p * panels + begin * depth) * panels_.b;
         int64_t lane = begin * panels_.b;
-        gemm_kernel::pack(shifted(b_, band.col + lane, band.depth + p),
-                          std::min(end * panels_.b, band.cols) - lane, depth, panels_.b, out);
+        pack(b_, band.col + lane, std::min(end * panels_.b, band.cols) - lane, band.depth + p,
+             depth, panels_.b, out);
       }
     });
   }
 
+  // `packed` is B of the band; without it each tile packs its part.
   void multiply(const Band& band, const float* packed) const {
-    TileGrid grid = this->grid(band.cols, band.length);
+    const TileGrid grid = grid_of(band);
+    const int64_t a_floats = round_up(grid.tile_rows, panels_.a) * block_;
+    const int64_t b_floats = packed == nullptr ? panels_.b * block_ : 0;
+    const int64_t c_floats = finishes_tiles() ? grid.tile_rows * grid.tile_cols : 0;
     parallel_for(grid.count(), grid.grain, [&](int64_t begin, int64_t end) {
-      Scratch a(float_bytes(grid.tile_rows * band.block()));
-      std::optional<Scratch> halves;
-      if (finishes_tiles()) halves.emplace(float_bytes(grid.tile_rows * grid.tile_cols));
+      Scratch memory(float_bytes(a_floats + b_floats + c_floats));
+      auto* a = memory.as<float>();
+      float* halves = c_floats > 0 ? a + a_floats + b_floats : nullptr;
       for (int64_t tile = begin; tile < end; ++tile) {
-        multiply_tile(band, packed, grid, tile, a.as<float>(),
-                      halves ? halves->as<float>() : nullptr);
+        multiply_tile(band, packed, grid, tile, a, a + a_floats, halves);
       }
     });
   }
 
-  // Few rows: each part of B serves one tile, which packs it into the second cache itself.
-  void multiply_once(const TileGrid& grid) const {
-    const Band all{0, call_.shape.n, 0, call_.shape.k};
-    parallel_for(grid.count(), grid.grain, [&](int64_t begin, int64_t end) {
-      Scratch memory(float_bytes(grid.tile_rows * (all.block() + grid.tile_cols) +
-                                 grid.tile_cols * all.block()));
-      float* a = memory.as<float>();
-      float* b = a + grid.tile_rows * all.block();
-      float* halves = finishes_tiles() ? b + grid.tile_cols * all.block() : nullptr;
-      for (int64_t tile = begin; tile < end; ++tile) {
-        multiply_tile(all, nullptr, grid, tile, a, halves, b);
-      }
-    });
-  }
-
-  // `packed` is B of the whole band; without it the tile packs its part into `own_b`.
   void multiply_tile(const Band& band, const float* packed, const TileGrid& grid, int64_t tile,
-                     float* a, float* halves, float* own_b = nullptr) const {
+                     float* a_panels, float* b_panel, float* halves) const {
     int64_t row = tile / grid.col_tiles * grid.tile_rows;
     int64_t band_col = tile % grid.col_tiles * grid.tile_cols;
     int64_t col = band.col + band_col;
@@ -145,24 +178,38 @@ class PackedProduct {
 
     const bool seeded = call_.scale.c0.data != nullptr;
     if (seeded && band.depth == 0) seed(call_, row, col, rows, cols, out, ldt);
-    int64_t block = band.block();
     int64_t panels = ceil_div(band.cols, panels_.b);
-    for (int64_t p = 0; p < band.length; p += block) {
-      int64_t depth = std::min(block, band.length - p);
-      gemm_kernel::pack(shifted(a_, row, band.depth + p), rows, depth, panels_.a, a);
-      const float* b =
-          packed != nullptr ? packed + p * panels * panels_.b + band_col * depth : own_b;
-      if (packed == nullptr) {
-        gemm_kernel::pack(shifted(b_, col, p), cols, depth, panels_.b, own_b);
+    for (int64_t p = 0; p < band.length; p += block_) {
+      int64_t depth = std::min(block_, band.length - p);
+      const float* b_panels =
+          packed != nullptr ? packed + p * panels * panels_.b + band_col * depth : nullptr;
+      const bool adds = seeded || band.depth + p > 0;
+      const auto alpha = static_cast<float>(call_.scale.alpha);
+      if (numbers_ > 1) {
+        pack(a_, row, rows, band.depth + p, depth, panels_.a, a_panels);
+        const bool last = halves != nullptr && p + depth == band.length;
+        bfloat16* rounded = static_cast<bfloat16*>(call_.c) + row * call_.ldc + col;
+        gemm_pairs::multiply({rows, cols, depth, a_panels, b_panels, out, ldt, alpha, adds},
+                             last ? rounded : nullptr, call_.ldc);
+        continue;
       }
-      gemm_kernel::multiply({rows, cols, depth, a, b, out, ldt,
-                             static_cast<float>(call_.scale.alpha), seeded || band.depth + p > 0});
+      gemm_kernel::multiply(gemm_kernel::Tile{rows, cols, depth, shifted(a_, row, band.depth + p),
+                                              a_panels, b_panels, shifted(b_, col, band.depth + p),
+                                              b_panel, out, ldt, alpha, adds});
     }
-    if (halves == nullptr) return;
+    if (halves == nullptr || numbers_ > 1) return;
     for (int64_t i = 0; i < rows; ++i) {
       gemm_kernel::narrow(call_.shape.dtype, out + i * ldt, cols,
                           static_cast<uint16_t*>(call_.c) + (row + i) * call_.ldc + col);
     }
+  }
+
+  /// `length` words from `depth` on.
+  void pack(const Side& side, int64_t lane, int64_t lanes, int64_t depth, int64_t length,
+            int64_t width, float* out) const {
+    const Side from = shifted(side, lane, depth * numbers_);
+    if (numbers_ == 1) return gemm_kernel::pack(from, lanes, length, width, out);
+    gemm_pairs::pack(from, lanes, std::min(length * 2, call_.shape.k - depth * 2), width, out);
   }
 
   bool finishes_tiles() const { return is_half(call_.shape.dtype) && sums_ == nullptr; }
@@ -171,16 +218,19 @@ class PackedProduct {
 
   const GemmCall& call_;
   float* const sums_;
+  const int64_t numbers_;  // in a word of a panel
+  const int64_t depth_;    // in words, as all depths here
   const Panels panels_;
   const Side a_;
   const Side b_;
+  const int64_t block_;  // of depth
 };
 
 }  // namespace
 
 std::optional<PackedMatrix> PackedMatrix::of(const GemmShape& shape, Matrix b) {
   bool one_piece = shape.dtype == Dtype::float32 && shape.m > 1 && shape.n > 1 && shape.k > 0 &&
-                   shape.k <= deepest_block && grid_of(shape, shape.n, shape.k).count() == 1;
+                   shape.k <= deepest_block && grid_of_few_rows(shape).count() == 1;
   if (!one_piece) return std::nullopt;
   int64_t width = gemm_kernel::panels().b;
   Ref<Buffer> packed = Buffer::allocate(float_bytes(round_up(shape.n, width) * shape.k));
@@ -194,22 +244,41 @@ void PackedMatrix::multiply(Matrix a, void* c) const {
   int64_t width = gemm_kernel::panels().a;
   Scratch packed(float_bytes(round_up(m, width) * k));
   gemm_kernel::pack({a.data, dtype, a.row_stride, a.col_stride}, m, k, width, packed.as<float>());
-  gemm_kernel::multiply({m, n, k, packed.as<float>(), static_cast<const float*>(packed_->data()),
-                         static_cast<float*>(c), n, 1.0f, false});
+  gemm_kernel::multiply(gemm_kernel::Block{m, n, k, packed.as<float>(),
+                                           static_cast<const float*>(packed_->data()),
+                                           static_cast<float*>(c), n, 1.0f, false});
 }
 
-void gemm_packed(const GemmCall& call) {
+namespace {
+
+void multiply(const GemmCall& call, bool pairs) {
   const auto& [m, n] = std::pair(call.shape.m, call.shape.n);
-  if (!is_half(call.shape.dtype) || call.shape.k <= band_depth) {
-    return PackedProduct(call, nullptr).run();
+  if (!is_half(call.shape.dtype) || call.shape.k <= most_blocks * deepest_block) {
+    return PackedProduct(call, nullptr, pairs).run();
   }
   // Halves must not be rounded between the bands of a long sum.
   Scratch sums(float_bytes(m * n));
-  PackedProduct(call, sums.as<float>()).run();
+  PackedProduct(call, sums.as<float>(), pairs).run();
   for (int64_t i = 0; i < m; ++i) {
     gemm_kernel::narrow(call.shape.dtype, sums.as<float>() + i * n, n,
                         static_cast<uint16_t*>(call.c) + i * call.ldc);
   }
+}
+
+}  // namespace
+
+void gemm_packed(const GemmCall& call) { multiply(call, false); }
+
+bool gemm_paired(const GemmCall& call) {
+  const int64_t k = call.shape.k;
+  const Side a{call.a.data, call.shape.dtype, call.a.row_stride, call.a.col_stride};
+  const Side b{call.b.data, call.shape.dtype, call.b.col_stride, call.b.row_stride};
+  if (call.shape.m <= few_rows_of_pairs || !gemm_pairs::available() ||
+      !gemm_pairs::packable(a, k) || !gemm_pairs::packable(b, k)) {
+    return false;
+  }
+  multiply(call, true);
+  return true;
 }
 
 }  // namespace rill

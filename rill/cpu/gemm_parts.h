@@ -58,6 +58,10 @@ bool gemm_small(const GemmCall& call);
 /// float64, complex64 by OpenBLAS.
 void gemm_openblas(const GemmCall& call);
 
+/// bfloat16 with more than a few rows by our own kernels for pairs. False (and nothing done) for
+/// others, where the processor cannot, and for strides that are slow to read.
+bool gemm_paired(const GemmCall& call);
+
 /// bfloat16 by oneDNN. False (and nothing done) where it cannot take the strides.
 bool gemm_onednn(const GemmCall& call);
 

@@ -158,8 +158,9 @@ class PanelProduct {
                      float* out, int64_t ldo, bool accumulate) const {
     const int64_t step = tile_rows / panels_.a * panels_.a;
     for (int64_t row = 0; row < m; row += step) {
-      gemm_kernel::multiply({std::min(step, m - row), cols, depth, a + row * depth, b,
-                             out + row * ldo, ldo, 1.0f, accumulate});
+      gemm_kernel::multiply(gemm_kernel::Block{std::min(step, m - row), cols, depth,
+                                               a + row * depth, b, out + row * ldo, ldo, 1.0f,
+                                               accumulate});
     }
   }
 

@@ -114,7 +114,7 @@ TaskList TaskRunner::run(Task* task) {
 
 /// Counts the cost of `task`, or gives it to the pool if it is too large to be held back.
 bool TaskRunner::admit(LocalQueue& local, Task* task) {
-  constexpr uint64_t large = 2'000'000;  // a wait must stay interruptible
+  constexpr uint64_t large = 20'000'000;  // a wait must stay interruptible
   if (task->cost > large) {
     TaskList list;
     list.push_back(task);

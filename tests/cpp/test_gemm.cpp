@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <complex>
 #include <cstring>
@@ -193,7 +194,13 @@ TYPED_TEST(Gemm, AgreesOnLargeSizes) {
     expect_product<TypeParam>({270, 333, 200}, order, Order::row, 1, 0, this->random);
     expect_product<TypeParam>({130, 600, 341}, Order::row, order, 2, 1, this->random);
   }
+  for (Order order : {Order::row, Order::column}) {  // pairs of bfloat16, an odd one left over
+    expect_product<TypeParam>({300, 90, 700}, Order::row, order, 1, 0, this->random);
+    expect_product<TypeParam>({270, 70, 2301}, order, Order::row, 2, 1, this->random);
+  }
+  expect_product<TypeParam>({260, 33, 9002}, Order::row, Order::row, 1, 0, this->random);
   expect_product<TypeParam>({40, 50, 9001}, Order::row, Order::column, 1, 1, this->random);
+  expect_product<TypeParam>({1040, 70, 90}, Order::column, Order::row, 1, 0, this->random);
   expect_product<TypeParam>({3, 1000, 700}, Order::row, Order::row, 1, 0, this->random);
   expect_product<TypeParam>({1000, 3, 700}, Order::row, Order::row, 1, 0, this->random);
 }
@@ -286,6 +293,35 @@ TEST(GemmFloats, IgnoresWhatTheOutputHeld) {
   std::vector<float> c(20 * 20, nan);
   gemm({Dtype::float32, 20, 20, 20}, {a.data(), 20, 1}, {a.data(), 20, 1}, c.data(), 20);
   for (float value : c) EXPECT_EQ(value, 20.0f);
+}
+
+TEST(GemmFloats, GivesTheSameBitsForAnyLayout) {
+  std::mt19937 random(7);
+  for (auto [m, n, k] : {std::array<int64_t, 3>{25, 70, 600}, {150, 41, 70}, {1030, 33, 65}}) {
+    Operand<float> a(m, k, Order::row, random);
+    Operand<float> b(k, n, Order::row, random);
+    auto transposed = [](const Operand<float>& from, int64_t rows, int64_t cols) {
+      std::vector<float> to(static_cast<size_t>(rows * cols));
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t j = 0; j < cols; ++j) {
+          to[static_cast<size_t>(j * rows + i)] =
+              *(static_cast<const float*>(from.matrix.data) + i * from.matrix.row_stride + j);
+        }
+      }
+      return to;
+    };
+    const std::vector<float> at = transposed(a, m, k);
+    const std::vector<float> bt = transposed(b, k, n);
+    std::vector<float> want(static_cast<size_t>(m * n));
+    gemm({Dtype::float32, m, n, k}, a.matrix, b.matrix, want.data(), n);
+    for (const Matrix& left : {a.matrix, Matrix{at.data(), 1, m}}) {
+      for (const Matrix& right : {b.matrix, Matrix{bt.data(), 1, k}}) {
+        std::vector<float> got(want.size());
+        gemm({Dtype::float32, m, n, k}, left, right, got.data(), n);
+        EXPECT_EQ(got, want);
+      }
+    }
+  }
 }
 
 TEST(GemmFloats, CarriesNanAndInfinity) {

@@ -36,7 +36,7 @@ TEST(Tasks, RunOnTheWaitingThreadWhenSmall) {
 
 TEST(Tasks, RunOnAWorkerWhenLarge) {
   std::thread::id where;
-  auto task = call([&] { where = std::this_thread::get_id(); }, 5'000'000);
+  auto task = call([&] { where = std::this_thread::get_id(); }, 50'000'000);
   LocalQueue local;
   submit(task, &local);
   wait_for(*task, local, never);
@@ -228,7 +228,7 @@ void check_random_graph(unsigned seed) {
           written[i] = i + 1;
           wrong += !right;
         },
-        random() % 10 ? 0 : random() % 3'000'000);
+        random() % 10 ? 0 : random() % 30'000'000);
     queue[strand].append(task);
     for (int input : inputs) add_edge(*tasks[input], task);
     tasks.push_back(task);
