@@ -245,6 +245,11 @@ std::optional<bool> always(Row row, Dtype dtype) {
   }
 }
 
+/// The operand of an operation that is computed in `dtype`.
+Array as_dtype(const Array& x, Dtype dtype, Stream stream) {
+  return x.dtype() == dtype ? x : astype(x, dtype, stream);
+}
+
 }  // namespace
 
 std::span<const RowInfo> elementwise_rows() { return {rows, std::size_t{row_count} - 2}; }
@@ -268,7 +273,7 @@ Array elementwise(Row row, const Array& x, StreamOrDevice s) {
     return broadcast_to(Array(*answer), x.shape(), stream);
   }
   return make_array(op_of(row), stream, result_dtype(info(row).kind, compute), x.shape(),
-                    {astype(x, compute, stream)});
+                    Inputs::of(as_dtype(x, compute, stream)));
 }
 
 Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s) {
@@ -278,7 +283,7 @@ Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s) {
   const RowInfo& r = info(row);
   return make_array(op_of(row), stream, result_dtype(r.kind, compute),
                     broadcast_shapes(r.name, a.shape(), b.shape()),
-                    {astype(a, compute, stream), astype(b, compute, stream)});
+                    Inputs::of(as_dtype(a, compute, stream), as_dtype(b, compute, stream)));
 }
 
 #define UNARY(name, ...) \
@@ -323,8 +328,8 @@ Array where(const Array& condition, const Array& a, const Array& b, StreamOrDevi
   Shape shape =
       broadcast_shapes("where", broadcast_shapes("where", a.shape(), b.shape()), condition.shape());
   return make_array(op_of(Row::select), stream, dtype, std::move(shape),
-                    {astype(condition, Dtype::bool_, stream), astype(a, dtype, stream),
-                     astype(b, dtype, stream)});
+                    Inputs::of(as_dtype(condition, Dtype::bool_, stream),
+                               as_dtype(a, dtype, stream), as_dtype(b, dtype, stream)));
 }
 
 Array astype(const Array& x, Dtype dtype, StreamOrDevice s) {
