@@ -43,9 +43,6 @@ Node* scalar_node(double value, Dtype dtype) {
 
 }  // namespace
 
-Output::Output(Dtype type, Shape extent)
-    : dtype(type), shape(std::move(extent)), size(element_count(shape)) {}
-
 void Output::place(Ref<Buffer> block) {
   strides = row_major_strides(shape);
   row_major = true;
@@ -79,8 +76,8 @@ Node::Node(const OpInfo& operation, Stream where, Inputs operands, Attrs attribu
   inherit_trace();
 }
 
-Node::Node(const OpInfo& operation, Stream where, Dtype dtype, Shape shape, Inputs operands,
-           Attrs attributes)
+Node::Node(const OpInfo& operation, Stream where, Dtype dtype, Shape&& shape, Inputs&& operands,
+           Attrs&& attributes)
     : op(operation),
       stream(where),
       attrs(std::move(attributes)),
@@ -97,8 +94,10 @@ void Node::inherit_trace() {
   }
 }
 
-void* Node::operator new(size_t) { return detail::take_node_memory(); }
-void Node::operator delete(void* memory) noexcept { detail::give_back_node_memory(memory); }
+void* Node::operator new(size_t) { return detail::NodeMemory::of_thread().take(); }
+void Node::operator delete(void* memory) noexcept {
+  detail::NodeMemory::of_thread().give_back(memory);
+}
 
 void Node::set_outputs(std::vector<Output> outputs) {
   RILL_ASSERT(!outputs.empty());
@@ -108,22 +107,29 @@ void Node::set_outputs(std::vector<Output> outputs) {
   rest_ = std::make_unique<std::vector<Output>>(std::move(outputs));
 }
 
+/// Freeing a node drops its inputs, which may be the last to go, and so on: a list, no recursion.
 void Node::free_graph(Node* node) {
-  // Freeing a node drops its inputs, which may free their nodes, and so on: a list, no recursion.
-  static thread_local constinit Node* dying = nullptr;
-  static thread_local constinit bool busy = false;
-  node->visit = reinterpret_cast<uintptr_t>(dying);
-  dying = node;
-  if (busy) return;
-  busy = true;
-  while (dying != nullptr) {
-    Node* next = dying;
-    dying = reinterpret_cast<Node*>(next->visit);
+  detail::NodeMemory& memory = detail::NodeMemory::of_thread();
+  auto add = [&](Node* dead) {
+    dead->visit = reinterpret_cast<uintptr_t>(memory.dying);
+    memory.dying = dead;
+  };
+  add(node);
+  if (memory.is_freeing) return;
+  memory.is_freeing = true;
+  while (memory.dying != nullptr) {
+    node = memory.dying;
+    memory.dying = reinterpret_cast<Node*>(node->visit);
     if (const NodeObserver* who = observer.load(std::memory_order_relaxed)) [[unlikely]]
-      who->freed(*next);
-    delete next;
+      who->freed(*node);
+    for (Array& input : node->inputs) {
+      Node* operand = std::exchange(input.node_, nullptr);
+      if (operand != nullptr && operand->drop()) add(operand);
+    }
+    node->~Node();
+    memory.give_back(node);
   }
-  busy = false;
+  memory.is_freeing = false;
 }
 
 void observe_nodes(const NodeObserver* who) { observer.store(who, std::memory_order_relaxed); }

@@ -39,7 +39,8 @@ struct Output {
   alignas(8) char scalar[8];
 
   Output() = default;
-  Output(Dtype type, Shape extent);
+  Output(Dtype type, Shape extent)
+      : dtype(type), shape(std::move(extent)), size(element_count(shape)) {}
 
   size_t bytes() const { return static_cast<size_t>(size) * size_of(dtype); }
   /// Row-major elements at the start of `block`.
@@ -102,6 +103,7 @@ class Array {
   bool is(const Array& other) const { return node_ == other.node_ && index_ == other.index_; }
 
  private:
+  friend class Node;
   Array(Node* node, uint32_t index) : node_(node), index_(index) {}
   const Output& sized() const;
 
@@ -124,7 +126,7 @@ class Node {
  public:
   Node(const OpInfo& op, Stream stream, Inputs inputs, Attrs attrs = {});
   /// Of one output.
-  Node(const OpInfo& op, Stream stream, Dtype dtype, Shape shape, Inputs inputs, Attrs attrs);
+  Node(const OpInfo& op, Stream stream, Dtype dtype, Shape&& shape, Inputs&& inputs, Attrs&& attrs);
 
   const OpInfo& op;
   Stream stream;
@@ -154,12 +156,7 @@ class Node {
 
   void retain() { refs_.fetch_add(1, std::memory_order_relaxed); }
   static void release(Node* node) {
-    // Acquire-release: who frees the node sees every other owner's last use. A sole owner needs no
-    // read-modify-write: nobody else can make a second reference.
-    if (node->refs_.load(std::memory_order_acquire) == 1 ||
-        node->refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      free_graph(node);
-    }
+    if (node->drop()) free_graph(node);
   }
   uint32_t use_count() const { return refs_.load(std::memory_order_acquire); }
 
@@ -168,7 +165,13 @@ class Node {
 
  private:
   ~Node() = default;
-  /// A graph of any depth, without recursion.
+  /// Gives one reference up. Was it the last?
+  bool drop() {
+    // Acquire-release: who frees the node sees every other owner's last use. A sole owner needs no
+    // read-modify-write: nobody else can make a second reference.
+    return refs_.load(std::memory_order_acquire) == 1 ||
+           refs_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
   static void free_graph(Node* node);
   void inherit_trace();
 

@@ -1,6 +1,5 @@
 #include "rill/graph/node_memory.h"
 
-#include <atomic>
 #include <new>
 #include <utility>
 
@@ -16,91 +15,87 @@ constexpr uint32_t most_kept = 0;  // the sanitizers shall see every allocation
 constexpr uint32_t most_kept = 1024;
 #endif
 
+}  // namespace
+
 /// Nodes made less nodes freed by one thread after another. Never freed: the next thread goes on
 /// with those of one that has ended, and a forked child keeps those of threads that it has not.
-struct Counter {
+struct NodeCounter {
   std::atomic<int64_t> live{0};  // written by one thread at a time
   std::atomic<bool> is_taken{true};
-  Counter* next = nullptr;
+  NodeCounter* next = nullptr;
 };
-constinit std::atomic<Counter*> counters{nullptr};
+
+namespace {
+
+constinit std::atomic<NodeCounter*> counters{nullptr};
 constinit std::atomic<int64_t> counted_late{0};  // by threads that were about to end
 
-Counter& take_counter() {
-  Counter* first = counters.load(std::memory_order_acquire);
-  for (Counter* each = first; each != nullptr; each = each->next) {
+NodeCounter& take_counter() {
+  NodeCounter* first = counters.load(std::memory_order_acquire);
+  for (NodeCounter* each = first; each != nullptr; each = each->next) {
     // Acquire: pairs with the thread that left it.
     if (!each->is_taken.exchange(true, std::memory_order_acquire)) return *each;
   }
-  auto* fresh = new Counter;
+  auto* fresh = new NodeCounter;
   fresh->next = first;
   while (!counters.compare_exchange_weak(fresh->next, fresh, std::memory_order_acq_rel)) {
   }
   return *fresh;
 }
 
-/// What a thread keeps. Trivial to destroy, so that it may be used while a thread ends.
-struct Memory {
-  void* kept = nullptr;  // linked through the blocks
-  uint32_t kept_count = 0;
-  bool has_ended = false;
-  Counter* counter = nullptr;
-
-  void count(int64_t by);
-};
-thread_local constinit Memory memory;
-
-/// Lets go of everything when the thread ends.
-struct MemoryWatch {
-  ~MemoryWatch() {
-    while (memory.kept != nullptr) {
-      ::operator delete(std::exchange(memory.kept, *static_cast<void**>(memory.kept)));
-    }
-    memory.has_ended = true;
-    std::exchange(memory.counter, nullptr)->is_taken.store(false, std::memory_order_release);
-  }
-};
-
-void Memory::count(int64_t by) {
-  if (counter == nullptr) [[unlikely]] {
-    if (has_ended) {
-      counted_late.fetch_add(by, std::memory_order_relaxed);
-      return;
-    }
-    counter = &take_counter();
-    thread_local MemoryWatch watch;
-    static_cast<void>(&watch);
-  }
-  counter->live.store(counter->live.load(std::memory_order_relaxed) + by,
-                      std::memory_order_relaxed);
-}
+thread_local constinit NodeMemory memory;
 
 }  // namespace
 
-void* take_node_memory() {
-  Memory& mine = memory;
-  void* block = mine.kept;
+/// Lets go of everything when the thread ends.
+struct NodeMemoryWatch {
+  ~NodeMemoryWatch() {
+    while (memory.kept_ != nullptr) {
+      ::operator delete(std::exchange(memory.kept_, *static_cast<void**>(memory.kept_)));
+    }
+    memory.has_ended_ = true;
+    std::exchange(memory.counter_, nullptr)->is_taken.store(false, std::memory_order_release);
+  }
+};
+
+NodeMemory& NodeMemory::of_thread() { return memory; }
+
+void NodeMemory::count(int64_t by) {
+  if (counter_ == nullptr) [[unlikely]] {
+    if (has_ended_) {
+      counted_late.fetch_add(by, std::memory_order_relaxed);
+      return;
+    }
+    counter_ = &take_counter();
+    thread_local NodeMemoryWatch watch;
+    static_cast<void>(&watch);
+  }
+  counter_->live.store(counter_->live.load(std::memory_order_relaxed) + by,
+                       std::memory_order_relaxed);
+}
+
+void* NodeMemory::take() {
+  void* block = kept_;
   if (block != nullptr) {
-    mine.kept = *static_cast<void**>(block);
-    --mine.kept_count;
+    kept_ = *static_cast<void**>(block);
+    --kept_count_;
   } else {
     block = ::operator new(sizeof(Node));
   }
-  mine.count(1);
+  count(1);
   return block;
 }
 
-void give_back_node_memory(void* block) noexcept {
-  Memory& mine = memory;
-  mine.count(-1);
-  if (mine.kept_count == most_kept || mine.has_ended) return ::operator delete(block);
-  *static_cast<void**>(block) = std::exchange(mine.kept, block);
-  ++mine.kept_count;
+void NodeMemory::give_back(void* block) noexcept {
+  count(-1);
+  if (kept_count_ == most_kept || has_ended_) return ::operator delete(block);
+  *static_cast<void**>(block) = std::exchange(kept_, block);
+  ++kept_count_;
 }
 
 int64_t count_nodes() {
   int64_t nodes = counted_late.load(std::memory_order_relaxed);
-  const Counter* each = counters.load(std::memory_order_acquire);
+  const NodeCounter* each = counters.load(std::memory_order_acquire);
   for (; each != nullptr; each = each->next) nodes += each->live.load(std::memory_order_relaxed);
   return nodes;
 }

@@ -245,6 +245,24 @@ std::optional<bool> always(Row row, Dtype dtype) {
   }
 }
 
+constexpr Dtype no_dtype{0xff};
+
+constexpr Dtype find_compute_dtype(Domain domain, Dtype dtype) {
+  if (domain == Domain::floats || domain == Domain::inexact) dtype = to_inexact(dtype);
+  if (domain == Domain::integers && dtype == Dtype::bool_) dtype = Dtype::uint8;
+  return contains(domain, dtype) ? dtype : no_dtype;
+}
+
+constexpr auto compute_dtypes = [] {
+  std::array<std::array<Dtype, dtype_count>, row_count> table{};
+  for (int row = 0; row < row_count; ++row) {
+    for (int dtype = 0; dtype < dtype_count; ++dtype) {
+      table[row][dtype] = find_compute_dtype(rows[row].domain, static_cast<Dtype>(dtype));
+    }
+  }
+  return table;
+}();
+
 /// The operand of an operation that is computed in `dtype`.
 Array as_dtype(const Array& x, Dtype dtype, Stream stream) {
   return x.dtype() == dtype ? x : astype(x, dtype, stream);
@@ -257,11 +275,9 @@ const RowInfo& info(Row row) { return rows[static_cast<int>(row)]; }
 const OpInfo& op_of(Row row) { return ops[static_cast<int>(row)]; }
 
 Dtype compute_dtype(Row row, Dtype dtype) {
-  const RowInfo& r = info(row);
-  if (r.domain == Domain::floats || r.domain == Domain::inexact) dtype = to_inexact(dtype);
-  if (r.domain == Domain::integers && dtype == Dtype::bool_) dtype = Dtype::uint8;
-  require(contains(r.domain, dtype), "[{}] is not defined for {}", r.name, name_of(dtype));
-  return dtype;
+  Dtype found = compute_dtypes[static_cast<int>(row)][static_cast<int>(dtype)];
+  require(found != no_dtype, "[{}] is not defined for {}", info(row).name, name_of(dtype));
+  return found;
 }
 
 Array elementwise(Row row, const Array& x, StreamOrDevice s) {
