@@ -101,15 +101,12 @@ class Runner {
   TileKernel widen(Dtype dtype) const { return as_stored_ ? nullptr : widening(dtype); }
   TileKernel narrow(Dtype dtype) const { return as_stored_ ? nullptr : narrowing(dtype); }
   /// Bytes of an element of a register.
-  int held_size(uint16_t reg) const {
-    Dtype dtype = program_.dtype_of(reg);
-    return size_of(as_stored_ ? dtype : held_as(dtype));
-  }
+  int held_size(Dtype dtype) const { return size_of(as_stored_ ? dtype : held_as(dtype)); }
+  int held_size(uint16_t reg) const { return held_size(program_.dtype_of(reg)); }
   int widest() const {
     int bytes = 1;
-    for (size_t reg = 0; reg < register_count(); ++reg) {
-      bytes = std::max(bytes, held_size(static_cast<uint16_t>(reg)));
-    }
+    for (Dtype dtype : program_.inputs) bytes = std::max(bytes, held_size(dtype));
+    for (const Instruction& in : program_.code) bytes = std::max(bytes, held_size(in.out));
     return bytes;
   }
   std::span<const ChainLink> links(const Operation& op) const {
@@ -247,6 +244,10 @@ void Runner::make_operands() {
   for (const Array& input : inputs_) {
     const Output& operand = input.output();
     TileKernel widen = this->widen(operand.dtype);
+    if (operand.size == 1) {
+      operands_.push_back(TileOperand::scalar(operand, widen));
+      continue;
+    }
     if (lies_like_results(operand) && !is_uniform(operand)) {
       operands_.emplace_back(operand, widen);
       continue;
@@ -302,8 +303,12 @@ void Runner::assign_slots() {
     for_results(code[i], [&](uint16_t reg) { last_use[reg] = std::max(last_use[reg], i); });
   }
   const int never = code.ssize();
+  SmallVector<bool, 16> direct(registers, false);
   for (const Store& store : stores_) {
-    if (store.direct) continue;
+    if (store.direct) {
+      direct[store.reg] = true;
+      continue;
+    }
     last_use[source(store.reg)] = never;
     only_in_chains[source(store.reg)] = false;
   }
@@ -327,10 +332,7 @@ void Runner::assign_slots() {
   for (int i = 0; i < code.ssize(); ++i) {
     // Results get slots before operands give theirs back: sizes may differ.
     for_results(code[i], [&](uint16_t reg) {
-      bool direct = std::any_of(stores_.begin(), stores_.end(), [&](const Store& store) {
-        return store.direct && store.reg == reg;
-      });
-      if (slot_[reg] == no_slot && !direct) take(reg);
+      if (slot_[reg] == no_slot && !direct[reg]) take(reg);
     });
     for_operands(code[i], [&](uint16_t reg) {
       if (last_use[reg] != i || reg == code[i].result || slot_[reg] == no_slot) return;

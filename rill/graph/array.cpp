@@ -138,8 +138,7 @@ int64_t live_nodes() { return detail::count_nodes(); }
 
 Array make_array(const OpInfo& op, Stream stream, Dtype dtype, Shape shape, Inputs inputs,
                  Attrs attrs) {
-  auto* node =
-      new Node(op, stream, dtype, std::move(shape), std::move(inputs), std::move(attrs));
+  auto* node = new Node(op, stream, dtype, std::move(shape), std::move(inputs), std::move(attrs));
   tell_made(*node);
   return Array::adopt(node);
 }

@@ -158,7 +158,11 @@ void MemoryUses::add(const Step& step) {
 /// Turns groups into steps and steps into tasks.
 class Builder {
  public:
-  explicit Builder(Walk& walk) : walk_(walk), task_of_(walk.order.size(), none) {}
+  explicit Builder(Walk& walk) : walk_(walk) {
+    walk.task_of.assign(walk.order.size(), none);
+    walk.member_of.assign(walk.order.size(), none);
+    walk.registers.resize(walk.order.size());
+  }
 
   Plan build() {
     if (walk_.is_large()) return build_for_memory();
@@ -191,11 +195,8 @@ class Builder {
 
   Walk& walk_;
   Plan plan_;
-  std::vector<uint32_t> task_of_;    // by position of a stored node
-  std::vector<uint16_t> registers_;  // by position, of the group at hand
-  std::vector<uint32_t> member_of_;  // by position: the group for which the register is
-  std::vector<Lane> lanes_;
-  std::vector<uint32_t> lane_of_task_;
+  SmallVector<Lane, 2> lanes_;
+  SmallVector<uint32_t, 4> lane_of_task_;
   std::unordered_map<uint64_t, uint32_t> awaited_;  // by lane and lane: the last task awaited
   std::set<std::pair<uint32_t, const RefCounted*>> earlier_;  // by lane: those awaited
 };
@@ -224,13 +225,13 @@ Step Builder::fused_step(uint32_t last) {
   program.shape = shape_of_group(*walk_.order[last]);
   const SmallVector<uint32_t, 8> members = walk_.members_of(last);
   program.code.reserve(members.size());
-  for (uint32_t i : members) member_of_[i] = last;
+  for (uint32_t i : members) walk_.member_of[i] = last;
   // How many inputs there are, before the registers of results, is known in the end.
   constexpr uint16_t of_result = 0x8000;
   auto register_of = [&](const Array& operand) -> uint16_t {
     const Node& producer = operand.node();
-    bool in_group = producer.visit == current_walk && member_of_[producer.position] == last;
-    return in_group ? registers_[producer.position] : input_register(step, operand);
+    bool in_group = producer.visit == current_walk && walk_.member_of[producer.position] == last;
+    return in_group ? walk_.registers[producer.position] : input_register(step, operand);
   };
   for (uint32_t i : members) {
     Node& node = *walk_.order[i];
@@ -248,11 +249,11 @@ Step Builder::fused_step(uint32_t last) {
     for (size_t j = 0; j < node.inputs.size(); ++j) {
       instruction.operands[j] = register_of(node.inputs[j]);
     }
-    registers_[i] = static_cast<uint16_t>(of_result + program.code.size());
+    walk_.registers[i] = static_cast<uint16_t>(of_result + program.code.size());
     program.code.push_back(instruction);
     // Stored: the last one, outputs of the eval, and whatever somebody outside still refers to.
     if (i == last || walk_.is_held(i)) {
-      program.outputs.push_back(registers_[i]);
+      program.outputs.push_back(walk_.registers[i]);
       step.results.push_back(Array::of(node));
     }
   }
@@ -289,7 +290,7 @@ Builder::Waits Builder::new_waits(uint32_t lane, const Step& step) {
   for (const Array& input : step.inputs) {
     Node& producer = input.node();
     if (producer.visit == current_walk) {
-      uint32_t task = task_of_[producer.position];
+      uint32_t task = walk_.task_of[producer.position];
       uint32_t other = lane_of_task_[task];
       if (other == lane) continue;
       if (lanes_[other].open == task) lanes_[other].open = none;
@@ -326,17 +327,13 @@ uint32_t Builder::task_for(Stream stream, const Step& step) {
 
 Step Builder::step_of(uint32_t last) {
   Node& node = *walk_.order[last];
-  if (registers_.empty()) {
-    registers_.resize(walk_.order.size());
-    member_of_.resize(walk_.order.size(), none);
-  }
   bool fused = node.op.is_elementwise() || walk_.group_size[last] > 1;
   return fused ? fused_step(last) : single_step(node);
 }
 
 void Builder::place(Step step) {
   uint32_t task = task_for(step.node().stream, step);
-  for (const Array& result : step.results) task_of_[result.node().position] = task;
+  for (const Array& result : step.results) walk_.task_of[result.node().position] = task;
   plan_.tasks[task].steps.push_back(std::move(step));
 }
 

@@ -31,6 +31,12 @@ class Walk {
   std::vector<bool> wanted;              // by position: is an output of the eval
   std::vector<uint32_t> lane_of_stream;  // by the index of a stream; may be out of date
 
+  // For who makes steps of the groups, by position: the task of a stored node; the group and, in
+  // that, the register of a node.
+  std::vector<uint32_t> task_of;
+  std::vector<uint32_t> member_of;
+  std::vector<uint16_t> registers;
+
   void collect(const Arrays& outputs, bool placeholders_are_inputs);
   void fuse();
 
