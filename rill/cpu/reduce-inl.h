@@ -223,10 +223,25 @@ struct Lanes {
     }
     return ReduceLanes<Op>(D(), v[0]);
   }
+  /// The totals of the lanes that lie `period` (2 or 4) apart, in the same tree.
+  HWY_INLINE void Totals(int64_t period, A* totals) {
+    constexpr int64_t left = step >= 4 ? 1 : 4 / step;  // vectors that hold four lanes
+    RILL_UNROLL(8)
+    for (int64_t width = vectors / 2; width >= left; width /= 2) {
+      RILL_UNROLL(16)
+      for (int64_t m = 0; m < width; ++m) v[m] = Op::Apply(v[m], v[m + width]);
+    }
+    alignas(64) A values[left * step];
+    for (int64_t m = 0; m < left; ++m) hn::Store(v[m], D(), values + m * step);
+    for (int64_t width = left * step / 2; width >= period; width /= 2) {
+      for (int64_t i = 0; i < width; ++i) values[i] = Op::Apply(values[i], values[i + width]);
+    }
+    for (int64_t i = 0; i < period; ++i) totals[i] = values[i];
+  }
 };
 
 template <class T, class Op>
-HWY_INLINE typename Op::Acc ReduceRow(const T* p, int64_t n, uint64_t mask) {
+HWY_INLINE Lanes<Op> ReduceToLanes(const T* p, int64_t n, uint64_t mask) {
   using L = Lanes<Op>;
   constexpr int64_t block = 64 * L::count;  // bounds the roundings in sequence
   L total;
@@ -246,7 +261,12 @@ HWY_INLINE typename Op::Acc ReduceRow(const T* p, int64_t n, uint64_t mask) {
     part.AddFirst(p, n, mask);
     total.Add(part);
   }
-  return total.Total();
+  return total;
+}
+
+template <class T, class Op>
+HWY_INLINE typename Op::Acc ReduceRow(const T* p, int64_t n, uint64_t mask) {
+  return ReduceToLanes<T, Op>(p, n, mask).Total();
 }
 
 template <class T, class Op>
@@ -254,6 +274,12 @@ void ReduceRows(const void* src, int64_t rows, int64_t step, int64_t n, uint64_t
   const T* p = static_cast<const T*>(src);
   auto* out = static_cast<typename Op::Acc*>(acc);
   for (int64_t i = 0; i < rows; ++i) out[i] = ReduceRow<T, Op>(p + i * step, n, mask);
+}
+
+template <class T, class Op>
+void ReduceInterleaved(const void* src, int64_t n, int64_t period, uint64_t mask, void* acc) {
+  Lanes<Op> lanes = ReduceToLanes<T, Op>(static_cast<const T*>(src), n, mask);
+  lanes.Totals(period, static_cast<typename Op::Acc*>(acc));
 }
 
 /// Reduces `count` (1 or 8) rows at `p`, columns as vectors if `d` is a tag, else as values.
@@ -314,7 +340,8 @@ void ReduceColumns(const void* src, int64_t rows, int64_t step, int64_t width, u
 
 template <class T, class Op>
 reduce_kernels::Kernel MakeKernel(uint64_t mask = 0) {
-  return {ReduceRows<T, Op>, ReduceColumns<T, Op>, dtype_of<typename Op::Acc>(), mask};
+  return {ReduceRows<T, Op>, ReduceInterleaved<T, Op>, ReduceColumns<T, Op>,
+          dtype_of<typename Op::Acc>(), mask};
 }
 
 }  // namespace HWY_NAMESPACE

@@ -11,6 +11,9 @@ namespace rill::reduce_kernels {
 struct Kernel {
   /// acc[i] = the reduction of src[i * step, i * step + n) for i < rows.
   void (*rows)(const void* src, int64_t rows, int64_t step, int64_t n, uint64_t mask, void* acc);
+  /// acc[j] = the reduction of src[i * period + j] over all i for which that is among the `n`
+  /// elements, j < period; `period` is 2 or 4.
+  void (*interleaved)(const void* src, int64_t n, int64_t period, uint64_t mask, void* acc);
   /// acc[j] = the reduction over i < rows of src[i * step + j], j < width; with what acc[j] holds
   /// unless `fresh`. Every eight rows are reduced as a tree, what is left one by one.
   void (*columns)(const void* src, int64_t rows, int64_t step, int64_t width, uint64_t mask,
