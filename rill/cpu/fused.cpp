@@ -17,6 +17,7 @@ namespace {
 
 constexpr int64_t usual_tile = 1024;  // elements; more of narrow types, less of much at once
 constexpr int64_t shortest_tile = 256;
+constexpr int64_t longest_tile = 4096;
 constexpr int64_t tile_bytes = 4096;             // of one register
 constexpr int64_t tile_set_bytes = 24 << 10;     // what a tile touches: it fits the first cache
 constexpr int64_t tiles_per_job = 32;            // what a core takes at a time, at least
@@ -84,6 +85,7 @@ class Runner {
   bool lies_like_results(const Output& operand) const;
   bool donate(Output& out) const;
   void make_operands();
+  bool is_produced(uint16_t reg) const;
   void make_stores();
   void assign_slots();
   void choose_tile();
@@ -262,6 +264,13 @@ void Runner::make_operands() {
   }
 }
 
+/// Whether an operation computes a register, and it is not among those to be stored yet.
+bool Runner::is_produced(uint16_t reg) const {
+  auto stores_it = [&](const Store& other) { return other.reg == reg; };
+  return source(reg) == reg && reg >= program_.inputs.size() &&
+         std::none_of(stores_.begin(), stores_.end(), stores_it);
+}
+
 void Runner::make_stores() {
   size_t total = 0;
   for (const Array& result : results_) total += result.bytes();
@@ -276,17 +285,16 @@ void Runner::make_stores() {
     Store store{program_.outputs[i], out.data, size_of(out.dtype), narrow(out.dtype), false, false};
     store.streaming = !donated && stream && reinterpret_cast<uintptr_t>(out.data) % 64 == 0;
     // An operation may write to memory itself when nothing reads the old bytes after it.
-    bool produced = source(store.reg) == store.reg && store.reg >= program_.inputs.size();
     bool last = !operations().empty() && operations().back().result == store.reg;
-    bool first = std::none_of(stores_.begin(), stores_.end(),
-                              [&](const Store& other) { return other.reg == store.reg; });
-    store.direct = produced && first && !store.narrow && !store.streaming && (!donated || last);
+    store.direct =
+        is_produced(store.reg) && !store.narrow && !store.streaming && (!donated || last);
     stores_.push_back(store);
   }
   if (results_.size() == program_.outputs.size()) return;
   uint16_t reg = program_.outputs.back();
   Dtype dtype = program_.dtype_of(reg);
-  stores_.push_back({reg, nullptr, size_of(dtype), narrow(dtype), false, false, true});
+  bool direct = !narrow(dtype) && is_produced(reg);
+  stores_.push_back({reg, nullptr, size_of(dtype), narrow(dtype), direct, false, true});
 }
 
 /// Slots of the scratch memory, reused after the last use of a register.
@@ -305,10 +313,8 @@ void Runner::assign_slots() {
   const int never = code.ssize();
   SmallVector<bool, 16> direct(registers, false);
   for (const Store& store : stores_) {
-    if (store.direct) {
-      direct[store.reg] = true;
-      continue;
-    }
+    if (store.direct) direct[store.reg] = true;
+    if (store.direct) continue;
     last_use[source(store.reg)] = never;
     only_in_chains[source(store.reg)] = false;
   }
@@ -342,7 +348,7 @@ void Runner::assign_slots() {
   }
 }
 
-/// Narrow types go in longer tiles; the more an element touches, the shorter a tile is.
+/// Narrow types go in longer tiles; the less an element touches, the longer a tile is.
 void Runner::choose_tile() {
   job_tile_ = tile_ = std::max(usual_tile, tile_bytes / widest());
   int64_t bytes = int64_t{slot_count_} * slot_item_;
@@ -351,6 +357,7 @@ void Runner::choose_tile() {
   }
   for (const Store& store : stores_) bytes += store.item;
   while (tile_ > shortest_tile && bytes * tile_ > tile_set_bytes) tile_ /= 2;
+  while (tile_ < longest_tile && 2 * bytes * tile_ <= tile_set_bytes) tile_ *= 2;
   // Off the 4 KiB grid, where loads wait for unrelated stores.
   slot_bytes_ = tile_ * slot_item_ + 64;
 }
@@ -363,7 +370,7 @@ void Runner::store(const Store& out, char* to, const void* from, int64_t count) 
     return;
   }
   if (!out.streaming) return out.narrow(to, from, nullptr, nullptr, count);
-  alignas(64) char halves[usual_tile * 2];
+  alignas(64) char halves[longest_tile * 2];
   out.narrow(halves, from, nullptr, nullptr, count);
   stream_copy(to, halves, bytes);
 }

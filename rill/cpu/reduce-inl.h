@@ -223,7 +223,16 @@ struct Lanes {
     }
     return ReduceLanes<Op>(D(), v[0]);
   }
-  /// The totals of the lanes that lie `period` (2 or 4) apart, in the same tree.
+  HWY_INLINE void Load(const void* from) {
+    RILL_UNROLL(16)
+    for (int64_t m = 0; m < vectors; ++m)
+      v[m] = hn::LoadU(D(), static_cast<const A*>(from) + m * step);
+  }
+  HWY_INLINE void Store(void* to) const {
+    RILL_UNROLL(16)
+    for (int64_t m = 0; m < vectors; ++m) hn::StoreU(v[m], D(), static_cast<A*>(to) + m * step);
+  }
+  /// The totals of the lanes that lie `period` (1, 2 or 4) apart, in the same tree.
   HWY_INLINE void Totals(int64_t period, A* totals) {
     constexpr int64_t left = step >= 4 ? 1 : 4 / step;  // vectors that hold four lanes
     RILL_UNROLL(8)
@@ -240,11 +249,12 @@ struct Lanes {
   }
 };
 
+/// Adds `n` elements: those of whole blocks and what is left, each in sums of their own.
 template <class T, class Op>
-HWY_INLINE Lanes<Op> ReduceToLanes(const T* p, int64_t n, uint64_t mask) {
+HWY_INLINE void AddRow(const T* p, int64_t n, uint64_t mask, Lanes<Op>& total) {
   using L = Lanes<Op>;
-  constexpr int64_t block = 64 * L::count;  // bounds the roundings in sequence
-  L total;
+  constexpr int64_t block = reduce_kernels::block_items(sizeof(typename Op::Acc));
+  static_assert(block == 64 * L::count);  // bounds the roundings in sequence
   while (n >= block) {
     L part;
     for (int64_t i = 0; i < block; i += L::count) {
@@ -261,12 +271,13 @@ HWY_INLINE Lanes<Op> ReduceToLanes(const T* p, int64_t n, uint64_t mask) {
     part.AddFirst(p, n, mask);
     total.Add(part);
   }
-  return total;
 }
 
 template <class T, class Op>
 HWY_INLINE typename Op::Acc ReduceRow(const T* p, int64_t n, uint64_t mask) {
-  return ReduceToLanes<T, Op>(p, n, mask).Total();
+  Lanes<Op> total;
+  AddRow(p, n, mask, total);
+  return total.Total();
 }
 
 template <class T, class Op>
@@ -277,9 +288,18 @@ void ReduceRows(const void* src, int64_t rows, int64_t step, int64_t n, uint64_t
 }
 
 template <class T, class Op>
-void ReduceInterleaved(const void* src, int64_t n, int64_t period, uint64_t mask, void* acc) {
-  Lanes<Op> lanes = ReduceToLanes<T, Op>(static_cast<const T*>(src), n, mask);
-  lanes.Totals(period, static_cast<typename Op::Acc*>(acc));
+void AddToLanes(const void* src, int64_t n, bool fresh, uint64_t mask, void* lanes) {
+  Lanes<Op> total;
+  if (!fresh) total.Load(lanes);
+  AddRow(static_cast<const T*>(src), n, mask, total);
+  total.Store(lanes);
+}
+
+template <class Op>
+void TotalsOfLanes(const void* lanes, int64_t period, void* acc) {
+  Lanes<Op> total;
+  total.Load(lanes);
+  total.Totals(period, static_cast<typename Op::Acc*>(acc));
 }
 
 /// Reduces `count` (1 or 8) rows at `p`, columns as vectors if `d` is a tag, else as values.
@@ -340,8 +360,12 @@ void ReduceColumns(const void* src, int64_t rows, int64_t step, int64_t width, u
 
 template <class T, class Op>
 reduce_kernels::Kernel MakeKernel(uint64_t mask = 0) {
-  return {ReduceRows<T, Op>, ReduceInterleaved<T, Op>, ReduceColumns<T, Op>,
-          dtype_of<typename Op::Acc>(), mask};
+  return {ReduceRows<T, Op>,
+          AddToLanes<T, Op>,
+          TotalsOfLanes<Op>,
+          ReduceColumns<T, Op>,
+          dtype_of<typename Op::Acc>(),
+          mask};
 }
 
 }  // namespace HWY_NAMESPACE

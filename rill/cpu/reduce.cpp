@@ -302,13 +302,15 @@ void reduce_interleaved(const Pass& pass) {
   const int64_t unit = std::min(tile, pass.count) * period;
   int64_t grain = std::max<int64_t>(1, long_grain(rows * pass.count * period, chunk_items) / unit);
   parallel_for(rows * tiles, grain, [&](int64_t begin, int64_t end) {
+    alignas(64) uint8_t lanes[reduce_kernels::lane_bytes];
     alignas(64) uint8_t acc[4 * 8];
     for (int64_t k = begin; k < end; ++k) {
       const int64_t first = k % tiles * tile;
       const Offsets at = offsets(outer, k / tiles);
       const uint8_t* src = pass.src + (at.src + first * period) * pass.item();
       const int64_t last = std::min(tile, pass.count - first) - 1;
-      pass.kernel.interleaved(src, last * period + inner.count, period, pass.kernel.mask, acc);
+      pass.kernel.add(src, last * period + inner.count, true, pass.kernel.mask, lanes);
+      pass.kernel.totals(lanes, period, acc);
       if (tiles > 1) {
         std::memcpy(partials.get() + k * result_bytes, acc, result_bytes);
       } else {
@@ -456,11 +458,18 @@ void reduce_made_rows(ReduceKind kind, Dtype in, int64_t rows, int64_t n, Dtype 
   if (n > tile_items) {
     int64_t tiles = (n + tile_items - 1) / tile_items;
     auto partials = scratch(rows * tiles * pass.acc_size());
+    const int64_t piece = reduce_kernels::block_items(pass.acc_size());  // it fits the first cache
     parallel_for(rows * tiles, 1, [&](int64_t k, int64_t) {
-      int64_t begin = k / tiles * n + k % tiles * tile_items;
-      int64_t count = std::min(tile_items, n - k % tiles * tile_items);
-      make(begin, begin + count, tile_of_thread());
-      kernel.rows(tile_of_thread(), 1, 0, count, kernel.mask, partials.get() + k * pass.acc_size());
+      alignas(64) uint8_t lanes[reduce_kernels::lane_bytes];
+      const int64_t row = k / tiles * n;
+      const int64_t first = k % tiles * tile_items;
+      const int64_t last = std::min(n, first + tile_items);
+      for (int64_t at = first; at < last; at += piece) {
+        const int64_t count = std::min(piece, last - at);
+        make(row + at, row + at + count, tile_of_thread());
+        kernel.add(tile_of_thread(), count, at == first, kernel.mask, lanes);
+      }
+      kernel.totals(lanes, 1, partials.get() + k * pass.acc_size());
     });
     return run(combining(pass, partials.get(), over_partials(pass.kept, tiles), tiles, 1));
   }
