@@ -164,6 +164,7 @@ nb::tuple shape_tuple(const Array& a) {
 
 nb::class_<Array> bind_array(nb::module_& m) {
   nb::class_<Array> array(m, "array", nb::type_slots(all_slots()), nb::is_weak_referenceable(),
+                          nb::pooled(),
                           "An n-dimensional array: lazy, immutable values of one dtype.");
   array_type = reinterpret_cast<PyTypeObject*>(array.ptr());
   array.def(

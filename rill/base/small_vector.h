@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <compare>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <iterator>
 #include <memory>
@@ -12,6 +13,11 @@
 #include <utility>
 
 namespace rill {
+
+/// Whether a value moves by its bytes, and what is left behind needs no destruction. Types say so
+/// that own something and are no part of themselves.
+template <class T>
+inline constexpr bool moves_as_bytes = std::is_trivially_copyable_v<T>;
 
 template <class T, uint32_t N>
 class SmallVector {
@@ -27,12 +33,20 @@ class SmallVector {
   SmallVector(It first, It last) {
     append(first, last);
   }
-  SmallVector(const SmallVector& other) { append(other.begin(), other.end()); }
+  SmallVector(const SmallVector& other) { copy(other); }
+  /// Of these elements, which are moved where they may be.
+  template <class... Values>
+  static SmallVector of(Values&&... values) {
+    SmallVector result;
+    result.reserve(sizeof...(values));
+    (result.emplace_back(std::forward<Values>(values)), ...);
+    return result;
+  }
   SmallVector(SmallVector&& other) noexcept { take(other); }
   SmallVector& operator=(const SmallVector& other) {
     if (this != &other) {
       clear();
-      append(other.begin(), other.end());
+      copy(other);
     }
     return *this;
   }
@@ -84,12 +98,17 @@ class SmallVector {
   void resize(size_t count, const T& value = T()) {
     while (size_ > count) pop_back();
     reserve(count);
-    while (size_ < count) emplace_back(value);
+    std::uninitialized_fill(end(), data_ + count, value);
+    size_ = static_cast<uint32_t>(count);
   }
   template <class It>
   void append(It first, It last) {
-    if constexpr (std::forward_iterator<It>) reserve(size_ + std::distance(first, last));
-    for (; first != last; ++first) emplace_back(*first);
+    if constexpr (std::forward_iterator<It>) {
+      reserve(size_ + std::distance(first, last));
+      size_ = static_cast<uint32_t>(std::uninitialized_copy(first, last, end()) - data_);
+    } else {
+      for (; first != last; ++first) emplace_back(*first);
+    }
   }
   T* insert(const T* where, const T& value) {
     size_t index = where - data_;
@@ -105,7 +124,11 @@ class SmallVector {
   }
 
   friend bool operator==(const SmallVector& a, const SmallVector& b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end());
+    if (a.size_ != b.size_) return false;
+    for (uint32_t i = 0; i < a.size_; ++i) {  // few: a call of memcmp takes longer
+      if (!(a.data_[i] == b.data_[i])) return false;
+    }
+    return true;
   }
   friend auto operator<=>(const SmallVector& a, const SmallVector& b) {
     return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end());
@@ -118,17 +141,39 @@ class SmallVector {
   void grow(size_t capacity) {
     if (capacity <= N) __builtin_unreachable();  // says so to the compiler's bounds check
     T* fresh = std::allocator<T>().allocate(capacity);
-    std::uninitialized_move(begin(), end(), fresh);
-    std::destroy(begin(), end());
+    if constexpr (moves_as_bytes<T>) {
+      std::memcpy(static_cast<void*>(fresh), data_, size_ * sizeof(T));
+    } else {
+      std::uninitialized_move(begin(), end(), fresh);
+      std::destroy(begin(), end());
+    }
     if (!is_inline()) std::allocator<T>().deallocate(data_, capacity_);
     data_ = fresh;
     capacity_ = static_cast<uint32_t>(capacity);
   }
+  /// Into one without elements. The whole room is copied where it may be: its size is known to the
+  /// compiler, that of the elements is not.
+  void copy(const SmallVector& other) {
+    if constexpr (std::is_trivially_copyable_v<T>) {
+      if (other.is_inline()) {
+        std::memcpy(static_cast<void*>(data_), other.storage_, sizeof(storage_));
+        size_ = other.size_;
+        return;
+      }
+    }
+    append(other.begin(), other.end());
+  }
+  /// Into one without elements and without memory of its own.
   void take(SmallVector& other) noexcept {
     if (other.is_inline()) {
-      std::uninitialized_move(other.begin(), other.end(), inline_data());
-      size_ = other.size_;
-      other.clear();
+      if constexpr (moves_as_bytes<T>) {
+        std::memcpy(storage_, other.storage_, sizeof(storage_));
+        size_ = std::exchange(other.size_, 0);
+      } else {
+        std::uninitialized_move(other.begin(), other.end(), inline_data());
+        size_ = other.size_;
+        other.clear();
+      }
     } else {
       data_ = std::exchange(other.data_, other.inline_data());
       size_ = std::exchange(other.size_, 0);

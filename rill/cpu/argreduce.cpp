@@ -1,6 +1,8 @@
 #include "rill/cpu/argreduce.h"
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
@@ -44,6 +46,20 @@ bool is_final(const Task& task, const Found& found) {
   return task.unbeatable && std::memcmp(found.best, &*task.unbeatable, sizeof(int32_t)) == 0;
 }
 
+/// Where `byte` is first among `n` bytes; `n` if nowhere. Short searches are the usual ones.
+int64_t first_place(const uint8_t* p, int64_t n, uint8_t byte) {
+  constexpr uint64_t ones = 0x0101010101010101;
+  if (n >= 8) {
+    uint64_t bytes;
+    std::memcpy(&bytes, p, 8);
+    bytes ^= byte * ones;
+    const uint64_t zeros = (bytes - ones) & ~bytes & (ones << 7);  // the lowest one is right
+    if (zeros != 0) return std::countr_zero(zeros) / 8;
+  }
+  const void* at = std::memchr(p, byte, static_cast<size_t>(n));
+  return at == nullptr ? n : static_cast<const uint8_t*>(at) - p;
+}
+
 /// Searches the elements [begin, end) of the row at `src` for one better than its first.
 Found search(const Task& task, const uint8_t* src, int64_t begin, int64_t end) {
   const Kernel& kernel = task.kernel;
@@ -51,10 +67,11 @@ Found search(const Task& task, const uint8_t* src, int64_t begin, int64_t end) {
   kernel.start(src, found.best);
   if (task.unbeatable && task.stride == 1) {
     if (is_final(task, found)) return found;
-    const void* at = std::memchr(src + begin, *task.unbeatable, static_cast<size_t>(end - begin));
-    if (at == nullptr) return found;
+    const int64_t at =
+        begin + first_place(src + begin, end - begin, static_cast<uint8_t>(*task.unbeatable));
+    if (at == end) return found;
     std::memcpy(found.best, &*task.unbeatable, sizeof(int32_t));
-    found.index = static_cast<const uint8_t*>(at) - src;
+    found.index = at;
     return found;
   }
   alignas(64) uint8_t packed[gathered_items * 8];
@@ -77,7 +94,7 @@ Found search(const Task& task, const uint8_t* src, int64_t begin, int64_t end) {
 void search_long_rows(const Task& task) {
   constexpr int64_t part = 4 * chunk_items;
   int64_t parts = (task.count + part - 1) / part;
-  std::vector<Found> found(parts);
+  std::vector<Found> found;
   for (int64_t k = items_of(task.kept) - 1; k >= 0; --k) {
     Offsets at = offsets(task.kept, k);
     const uint8_t* src = task.src + at.src * task.item;
@@ -86,6 +103,7 @@ void search_long_rows(const Task& task) {
       task.dst[at.dst] = static_cast<uint32_t>(first.index);
       if (is_final(task, first)) continue;
     }
+    found.resize(parts);
     parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         found[i] = search(task, src, i * part, std::min(task.count, (i + 1) * part));
@@ -99,8 +117,63 @@ void search_long_rows(const Task& task) {
   }
 }
 
+/// Calls `f` with the place of each of the rows [begin, end).
+template <class F>
+void for_rows(const ReduceDims& kept, int64_t begin, int64_t end, F&& f) {
+  ReduceDims outer = kept;
+  ReduceDim inner{1, 0, 0, false};
+  if (!outer.empty()) {
+    inner = outer.back();
+    outer.pop_back();
+  }
+  for (int64_t k = begin; k < end;) {
+    const int64_t first = k % inner.count;
+    const int64_t count = std::min(end - k, inner.count - first);
+    Offsets at = offsets(outer, k / inner.count);
+    at = {at.src + first * inner.src, at.dst + first * inner.dst};
+    for (const int64_t last = k + count; k < last; ++k) {
+      f(at);
+      at = {at.src + inner.src, at.dst + inner.dst};
+    }
+  }
+}
+
+/// Rows of bools: nearly all are decided by their first elements, whatever their length. What is
+/// left is searched side by side.
+void search_bool_rows(const Task& task) {
+  constexpr int64_t glance = 64;
+  constexpr uint32_t undecided = ~0u;
+  const auto byte = static_cast<uint8_t>(*task.unbeatable);
+  const int64_t few = std::min(glance, task.count);
+  const int64_t rows = items_of(task.kept);
+  std::atomic<bool> is_left{false};
+  parallel_for(rows, 8192, [&](int64_t begin, int64_t end) {
+    bool left = false;
+    for_rows(task.kept, begin, end, [&](Offsets at) {
+      const int64_t place = first_place(task.src + at.src, few, byte);
+      const bool open = place == few && few < task.count;
+      task.dst[at.dst] = open ? undecided : place == few ? 0 : static_cast<uint32_t>(place);
+      left |= open;
+    });
+    if (left) is_left.store(true, std::memory_order_relaxed);
+  });
+  if (!is_left.load(std::memory_order_relaxed)) return;
+  std::vector<Offsets> open;
+  for_rows(task.kept, 0, rows, [&](Offsets at) {
+    if (task.dst[at.dst] == undecided) open.push_back(at);
+  });
+  const int64_t grain = std::max<int64_t>(1, chunk_items / task.count);
+  parallel_for(std::ssize(open), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t place = few + first_place(task.src + open[i].src + few, task.count - few, byte);
+      task.dst[open[i].dst] = place == task.count ? 0 : static_cast<uint32_t>(place);
+    }
+  });
+}
+
 void search_rows(const Task& task) {
   if (task.count > 16 * chunk_items) return search_long_rows(task);
+  if (task.unbeatable && task.stride == 1) return search_bool_rows(task);
   int64_t rows = items_of(task.kept);
   int64_t grain = std::max<int64_t>(1, long_grain(rows * task.count, chunk_items) / task.count);
   parallel_for(rows, grain, [&](int64_t begin, int64_t end) {

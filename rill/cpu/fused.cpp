@@ -17,6 +17,7 @@ namespace {
 
 constexpr int64_t usual_tile = 1024;  // elements; more of narrow types, less of much at once
 constexpr int64_t shortest_tile = 256;
+constexpr int64_t longest_tile = 4096;
 constexpr int64_t tile_bytes = 4096;             // of one register
 constexpr int64_t tile_set_bytes = 24 << 10;     // what a tile touches: it fits the first cache
 constexpr int64_t tiles_per_job = 32;            // what a core takes at a time, at least
@@ -84,6 +85,7 @@ class Runner {
   bool lies_like_results(const Output& operand) const;
   bool donate(Output& out) const;
   void make_operands();
+  bool is_produced(uint16_t reg) const;
   void make_stores();
   void assign_slots();
   void choose_tile();
@@ -101,15 +103,12 @@ class Runner {
   TileKernel widen(Dtype dtype) const { return as_stored_ ? nullptr : widening(dtype); }
   TileKernel narrow(Dtype dtype) const { return as_stored_ ? nullptr : narrowing(dtype); }
   /// Bytes of an element of a register.
-  int held_size(uint16_t reg) const {
-    Dtype dtype = program_.dtype_of(reg);
-    return size_of(as_stored_ ? dtype : held_as(dtype));
-  }
+  int held_size(Dtype dtype) const { return size_of(as_stored_ ? dtype : held_as(dtype)); }
+  int held_size(uint16_t reg) const { return held_size(program_.dtype_of(reg)); }
   int widest() const {
     int bytes = 1;
-    for (size_t reg = 0; reg < register_count(); ++reg) {
-      bytes = std::max(bytes, held_size(static_cast<uint16_t>(reg)));
-    }
+    for (Dtype dtype : program_.inputs) bytes = std::max(bytes, held_size(dtype));
+    for (const Instruction& in : program_.code) bytes = std::max(bytes, held_size(in.out));
     return bytes;
   }
   const Chain& chain(const Operation& op) const { return code_->chains.all[op.chain]; }
@@ -245,6 +244,10 @@ void Runner::make_operands() {
   for (const Array& input : inputs_) {
     const Output& operand = input.output();
     TileKernel widen = this->widen(operand.dtype);
+    if (operand.size == 1) {
+      operands_.push_back(TileOperand::scalar(operand, widen));
+      continue;
+    }
     if (lies_like_results(operand) && !is_uniform(operand)) {
       operands_.emplace_back(operand, widen);
       continue;
@@ -257,6 +260,13 @@ void Runner::make_operands() {
     }
     operands_.emplace_back(operand, std::move(shape), std::move(strides), widen);
   }
+}
+
+/// Whether an operation computes a register, and it is not among those to be stored yet.
+bool Runner::is_produced(uint16_t reg) const {
+  auto stores_it = [&](const Store& other) { return other.reg == reg; };
+  return source(reg) == reg && reg >= program_.inputs.size() &&
+         std::none_of(stores_.begin(), stores_.end(), stores_it);
 }
 
 void Runner::make_stores() {
@@ -273,17 +283,16 @@ void Runner::make_stores() {
     Store store{program_.outputs[i], out.data, size_of(out.dtype), narrow(out.dtype), false, false};
     store.streaming = !donated && stream && reinterpret_cast<uintptr_t>(out.data) % 64 == 0;
     // An operation may write to memory itself when nothing reads the old bytes after it.
-    bool produced = source(store.reg) == store.reg && store.reg >= program_.inputs.size();
     bool last = !operations().empty() && operations().back().result == store.reg;
-    bool first = std::none_of(stores_.begin(), stores_.end(),
-                              [&](const Store& other) { return other.reg == store.reg; });
-    store.direct = produced && first && !store.narrow && !store.streaming && (!donated || last);
+    store.direct =
+        is_produced(store.reg) && !store.narrow && !store.streaming && (!donated || last);
     stores_.push_back(store);
   }
   if (results_.size() == program_.outputs.size()) return;
   uint16_t reg = program_.outputs.back();
   Dtype dtype = program_.dtype_of(reg);
-  stores_.push_back({reg, nullptr, size_of(dtype), narrow(dtype), false, false, true});
+  bool direct = !narrow(dtype) && is_produced(reg);
+  stores_.push_back({reg, nullptr, size_of(dtype), narrow(dtype), direct, false, true});
 }
 
 /// Slots of the scratch memory, reused after the last use of a register.
@@ -300,7 +309,9 @@ void Runner::assign_slots() {
     for_results(code[i], [&](uint16_t reg) { last_use[reg] = std::max(last_use[reg], i); });
   }
   const int never = code.ssize();
+  SmallVector<bool, 16> direct(registers, false);
   for (const Store& store : stores_) {
+    if (store.direct) direct[store.reg] = true;
     if (store.direct) continue;
     last_use[source(store.reg)] = never;
     only_in_chains[source(store.reg)] = false;
@@ -325,10 +336,7 @@ void Runner::assign_slots() {
   for (int i = 0; i < code.ssize(); ++i) {
     // Results get slots before operands give theirs back: sizes may differ.
     for_results(code[i], [&](uint16_t reg) {
-      bool direct = std::any_of(stores_.begin(), stores_.end(), [&](const Store& store) {
-        return store.direct && store.reg == reg;
-      });
-      if (slot_[reg] == no_slot && !direct) take(reg);
+      if (slot_[reg] == no_slot && !direct[reg]) take(reg);
     });
     for_operands(code[i], [&](uint16_t reg) {
       if (last_use[reg] != i || reg == code[i].result || slot_[reg] == no_slot) return;
@@ -338,7 +346,7 @@ void Runner::assign_slots() {
   }
 }
 
-/// Narrow types go in longer tiles; the more an element touches, the shorter a tile is.
+/// Narrow types go in longer tiles; the less an element touches, the longer a tile is.
 void Runner::choose_tile() {
   job_tile_ = tile_ = std::max(usual_tile, tile_bytes / widest());
   int64_t bytes = int64_t{slot_count_} * slot_item_;
@@ -347,6 +355,7 @@ void Runner::choose_tile() {
   }
   for (const Store& store : stores_) bytes += store.item;
   while (tile_ > shortest_tile && bytes * tile_ > tile_set_bytes) tile_ /= 2;
+  while (tile_ < longest_tile && 2 * bytes * tile_ <= tile_set_bytes) tile_ *= 2;
   // Off the 4 KiB grid, where loads wait for unrelated stores.
   slot_bytes_ = tile_ * slot_item_ + 64;
 }
@@ -359,7 +368,7 @@ void Runner::store(const Store& out, char* to, const void* from, int64_t count) 
     return;
   }
   if (!out.streaming) return out.narrow(to, from, nullptr, nullptr, count);
-  alignas(64) char halves[usual_tile * 2];
+  alignas(64) char halves[longest_tile * 2];
   out.narrow(halves, from, nullptr, nullptr, count);
   stream_copy(to, halves, bytes);
 }

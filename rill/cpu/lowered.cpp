@@ -1,6 +1,7 @@
 #include "rill/cpu/lowered.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace rill {
 
@@ -10,8 +11,9 @@ class Lowering {
  public:
   explicit Lowering(const Program& program) : program_(program) {
     size_t registers = program.inputs.size() + program.code.size();
+    out_.code.reserve(program.code.size());
     out_.same_as.resize(registers);
-    for (size_t reg = 0; reg < registers; ++reg) out_.same_as[reg] = static_cast<uint16_t>(reg);
+    std::iota(out_.same_as.begin(), out_.same_as.end(), uint16_t{0});
     read_.resize(registers, false);
     for (const Instruction& in : program.code) {
       for (int k = 0; k < in.operand_count; ++k) read_[in.operands[k]] = true;
@@ -24,58 +26,56 @@ class Lowering {
   }
 
  private:
-  void emit(TileKernel kernel, uint16_t result, std::initializer_list<uint16_t> operands) {
+  template <class... Registers>
+  void emit(TileKernel kernel, uint16_t result, Registers... operands) {
     require<std::runtime_error>(kernel != nullptr, "[{}] has no CPU kernel for {}",
                                 info(program_.code[0].row).name, name_of(program_.code[0].in));
-    Operation operation{kernel,
-                        result,
-                        {0, 0, 0},
-                        static_cast<uint8_t>(operands.size()),
-                        static_cast<uint16_t>(at_)};
-    std::copy(operands.begin(), operands.end(), operation.operands);
-    out_.code.push_back(operation);
+    out_.code.push_back({kernel,
+                         result,
+                         {operands...},
+                         static_cast<uint8_t>(sizeof...(operands)),
+                         static_cast<uint16_t>(at_)});
   }
 
   uint16_t source(uint16_t reg) const { return out_.same_as[reg]; }
 
   void lower(const Instruction& in) {
-    const TileKernels& kernels = tile_kernels();
     uint16_t result = program_.result_register(at_);
     auto operand = [&](int k) { return source(in.operands[k]); };
     if (in.row == Row::cast) return lower_cast(in, result);
     if (in.row == Row::select) {
-      emit(kernels.select[size_of(held_as(in.in))], result, {operand(0), operand(1), operand(2)});
+      emit(kernels_.select[size_of(held_as(in.in))], result, operand(0), operand(1), operand(2));
       return;
     }
-    TileKernel kernel = kernels.rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
-    if (in.operand_count == 1) emit(kernel, result, {operand(0)});
-    else emit(kernel, result, {operand(0), operand(1)});
+    TileKernel kernel = kernels_.rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
+    if (in.operand_count == 1) emit(kernel, result, operand(0));
+    else emit(kernel, result, operand(0), operand(1));
     if (is_half(in.out) && read_[result]) {
-      emit(kernels.round_to_half[static_cast<int>(in.out)], result, {result});
+      emit(kernels_.round_to_half[static_cast<int>(in.out)], result, result);
     }
   }
 
   void lower_cast(const Instruction& instruction, uint16_t result) {
-    const TileKernels& kernels = tile_kernels();
     uint16_t operand = source(instruction.operands[0]);
     Dtype from = held_as(instruction.in);
     Dtype to = held_as(instruction.out);
     if (from == Dtype::float64 && is_half(instruction.out)) {
-      emit(kernels.narrow_to_odd, result, {operand});
+      emit(kernels_.narrow_to_odd, result, operand);
     } else if (from != to) {
-      emit(kernels.casts[static_cast<int>(from)][static_cast<int>(to)], result, {operand});
+      emit(kernels_.casts[static_cast<int>(from)][static_cast<int>(to)], result, operand);
     } else if (!is_half(instruction.out) || !read_[result]) {
       out_.same_as[result] = operand;  // a half is held as float32 already
       return;
     }
     if (is_half(instruction.out) && read_[result]) {
       bool in_place = from != to;
-      emit(kernels.round_to_half[static_cast<int>(instruction.out)], result,
-           {in_place ? result : operand});
+      emit(kernels_.round_to_half[static_cast<int>(instruction.out)], result,
+           in_place ? result : operand);
     }
   }
 
   const Program& program_;
+  const TileKernels& kernels_ = tile_kernels();
   Lowered out_;
   SmallVector<bool, 16> read_;  // by register: whether an instruction reads it
   size_t at_ = 0;

@@ -73,6 +73,14 @@ HWY_INLINE hn::Vec<D> NotANumber(D d) {
   return hn::Set(d, std::numeric_limits<hn::TFromD<D>>::quiet_NaN());
 }
 
+/// Of two numbers of which one at least is NaN: x if that is NaN, else y, made quiet. (x + y may be
+/// either: the compiler is free to exchange the operands.)
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V FirstNaN(D, V x, V y) {
+  const V nan = hn::IfThenElse(hn::IsNaN(x), x, y);
+  return nan + nan;
+}
+
 template <class D>
 HWY_INLINE hn::Vec<D> Infinity(D d) {
   return hn::Set(d, std::numeric_limits<hn::TFromD<D>>::infinity());

@@ -90,7 +90,7 @@ HWY_INLINE V PowWithSpecials(D d, V x, V y) {
   const V sign = hn::IfThenElseZero(odd, hn::And(x, hn::SignBit(d)));
   const auto negative = hn::And(hn::Lt(x, zero), hn::Gt(x, hn::Neg(infinity)));
   result = hn::IfThenElse(hn::AndNot(integer, negative), NotANumber(d), hn::Or(result, sign));
-  result = hn::IfThenElse(hn::Or(hn::IsNaN(x), hn::IsNaN(y)), x + y, result);
+  result = hn::IfThenElse(hn::Or(hn::IsNaN(x), hn::IsNaN(y)), FirstNaN(d, x, y), result);
   return hn::IfThenElse(hn::Or(hn::Eq(y, zero), hn::Eq(x, one)), one, result);
 }
 

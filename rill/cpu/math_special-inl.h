@@ -69,7 +69,8 @@ HWY_INLINE V ErfInv(D d, V x) {
     ratio = hn::IfThenElse(tail, ErfInvTail(d, w), ratio);
   }
   const auto edge = hn::Eq(hn::Abs(x), one);
-  return hn::IfThenElse(edge, hn::CopySign(Infinity(d), x), x * ratio);
+  const V value = hn::IfThenElse(hn::IsNaN(x), FirstNaN(d, x, x), x * ratio);
+  return hn::IfThenElse(edge, hn::CopySign(Infinity(d), x), value);
 }
 
 }  // namespace HWY_NAMESPACE

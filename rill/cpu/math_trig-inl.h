@@ -245,7 +245,7 @@ HWY_INLINE V Atan2(D d, V y, V x) {
   const auto negative = hn::Lt(hn::CopySign(one, x), hn::Zero(d));
   const V angle = AngleOfOctant(d, smaller, larger, swapped, negative);
   const auto unordered = hn::Or(hn::IsNaN(x), hn::IsNaN(y));
-  return hn::IfThenElse(unordered, x + y, hn::CopySign(angle, y));
+  return hn::IfThenElse(unordered, FirstNaN(d, y, x), hn::CopySign(angle, y));
 }
 
 }  // namespace HWY_NAMESPACE

@@ -223,13 +223,38 @@ struct Lanes {
     }
     return ReduceLanes<Op>(D(), v[0]);
   }
+  HWY_INLINE void Load(const void* from) {
+    RILL_UNROLL(16)
+    for (int64_t m = 0; m < vectors; ++m)
+      v[m] = hn::LoadU(D(), static_cast<const A*>(from) + m * step);
+  }
+  HWY_INLINE void Store(void* to) const {
+    RILL_UNROLL(16)
+    for (int64_t m = 0; m < vectors; ++m) hn::StoreU(v[m], D(), static_cast<A*>(to) + m * step);
+  }
+  /// The totals of the lanes that lie `period` (1, 2 or 4) apart, in the same tree.
+  HWY_INLINE void Totals(int64_t period, A* totals) {
+    constexpr int64_t left = step >= 4 ? 1 : 4 / step;  // vectors that hold four lanes
+    RILL_UNROLL(8)
+    for (int64_t width = vectors / 2; width >= left; width /= 2) {
+      RILL_UNROLL(16)
+      for (int64_t m = 0; m < width; ++m) v[m] = Op::Apply(v[m], v[m + width]);
+    }
+    alignas(64) A values[left * step];
+    for (int64_t m = 0; m < left; ++m) hn::Store(v[m], D(), values + m * step);
+    for (int64_t width = left * step / 2; width >= period; width /= 2) {
+      for (int64_t i = 0; i < width; ++i) values[i] = Op::Apply(values[i], values[i + width]);
+    }
+    for (int64_t i = 0; i < period; ++i) totals[i] = values[i];
+  }
 };
 
+/// Adds `n` elements: those of whole blocks and what is left, each in sums of their own.
 template <class T, class Op>
-HWY_INLINE typename Op::Acc ReduceRow(const T* p, int64_t n, uint64_t mask) {
+HWY_INLINE void AddRow(const T* p, int64_t n, uint64_t mask, Lanes<Op>& total) {
   using L = Lanes<Op>;
-  constexpr int64_t block = 64 * L::count;  // bounds the roundings in sequence
-  L total;
+  constexpr int64_t block = reduce_kernels::block_items(sizeof(typename Op::Acc));
+  static_assert(block == 64 * L::count);  // bounds the roundings in sequence
   while (n >= block) {
     L part;
     for (int64_t i = 0; i < block; i += L::count) part.Add(p + i, mask);
@@ -243,6 +268,12 @@ HWY_INLINE typename Op::Acc ReduceRow(const T* p, int64_t n, uint64_t mask) {
     part.AddFirst(p, n, mask);
     total.Add(part);
   }
+}
+
+template <class T, class Op>
+HWY_INLINE typename Op::Acc ReduceRow(const T* p, int64_t n, uint64_t mask) {
+  Lanes<Op> total;
+  AddRow(p, n, mask, total);
   return total.Total();
 }
 
@@ -251,6 +282,21 @@ void ReduceRows(const void* src, int64_t rows, int64_t step, int64_t n, uint64_t
   const T* p = static_cast<const T*>(src);
   auto* out = static_cast<typename Op::Acc*>(acc);
   for (int64_t i = 0; i < rows; ++i) out[i] = ReduceRow<T, Op>(p + i * step, n, mask);
+}
+
+template <class T, class Op>
+void AddToLanes(const void* src, int64_t n, bool fresh, uint64_t mask, void* lanes) {
+  Lanes<Op> total;
+  if (!fresh) total.Load(lanes);
+  AddRow(static_cast<const T*>(src), n, mask, total);
+  total.Store(lanes);
+}
+
+template <class Op>
+void TotalsOfLanes(const void* lanes, int64_t period, void* acc) {
+  Lanes<Op> total;
+  total.Load(lanes);
+  total.Totals(period, static_cast<typename Op::Acc*>(acc));
 }
 
 /// Reduces `count` (1 or 8) rows at `p`, columns as vectors if `d` is a tag, else as values.
@@ -311,7 +357,12 @@ void ReduceColumns(const void* src, int64_t rows, int64_t step, int64_t width, u
 
 template <class T, class Op>
 reduce_kernels::Kernel MakeKernel(uint64_t mask = 0) {
-  return {ReduceRows<T, Op>, ReduceColumns<T, Op>, dtype_of<typename Op::Acc>(), mask};
+  return {ReduceRows<T, Op>,
+          AddToLanes<T, Op>,
+          TotalsOfLanes<Op>,
+          ReduceColumns<T, Op>,
+          dtype_of<typename Op::Acc>(),
+          mask};
 }
 
 }  // namespace HWY_NAMESPACE

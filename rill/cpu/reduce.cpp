@@ -276,7 +276,56 @@ void reduce_columns(const Pass& pass) {
   run(combining(pass, partials.get(), std::move(kept), bands, inner.count));
 }
 
+/// Rows of elements that lie 2 or 4 apart. What lies between them goes through the same registers;
+/// it may be that of further results, as the imaginary parts beside the real ones.
+bool is_interleaved(const Pass& pass) {
+  bool decides = pass.kind == ReduceKind::all || pass.kind == ReduceKind::any;  // may end early
+  return (pass.stride == 2 || pass.stride == 4) && pass.count >= short_row && !decides &&
+         (pass.kept.empty() || std::abs(pass.kept.back().src) >= pass.stride ||
+          (pass.kept.back().src == 1 && pass.kept.back().count <= pass.stride));
+}
+
+void reduce_interleaved(const Pass& pass) {
+  const int64_t period = pass.stride;
+  Dims outer = pass.kept;
+  Dim inner{1, 1, 1, false};  // the results that are side by side
+  if (!outer.empty() && outer.back().src == 1) {
+    inner = outer.back();
+    outer.pop_back();
+  }
+  const int64_t tile = tile_items / period;
+  const int64_t tiles = (pass.count + tile - 1) / tile;
+  const int64_t rows = items_of(outer);
+  const int64_t result_bytes = inner.count * pass.acc_size();
+  std::unique_ptr<uint8_t[]> partials;
+  if (tiles > 1) partials = scratch(rows * tiles * result_bytes);
+  const int64_t unit = std::min(tile, pass.count) * period;
+  int64_t grain = std::max<int64_t>(1, long_grain(rows * pass.count * period, chunk_items) / unit);
+  parallel_for(rows * tiles, grain, [&](int64_t begin, int64_t end) {
+    alignas(64) uint8_t lanes[reduce_kernels::lane_bytes];
+    alignas(64) uint8_t acc[4 * 8];
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t first = k % tiles * tile;
+      const Offsets at = offsets(outer, k / tiles);
+      const uint8_t* src = pass.src + (at.src + first * period) * pass.item();
+      const int64_t last = std::min(tile, pass.count - first) - 1;
+      pass.kernel.add(src, last * period + inner.count, true, pass.kernel.mask, lanes);
+      pass.kernel.totals(lanes, period, acc);
+      if (tiles > 1) {
+        std::memcpy(partials.get() + k * result_bytes, acc, result_bytes);
+      } else {
+        write_results(pass, acc, inner.count, pass.dst + at.dst * size_of(pass.out), inner.dst);
+      }
+    }
+  });
+  if (tiles == 1) return;
+  Dims kept = over_partials(outer, tiles * inner.count);
+  if (inner.count > 1) kept.push_back({inner.count, 1, inner.dst, false});
+  run(combining(pass, partials.get(), std::move(kept), tiles, inner.count));
+}
+
 void run(const Pass& pass) {
+  if (is_interleaved(pass)) return reduce_interleaved(pass);
   bool across = !pass.kept.empty() && (pass.stride == 0 || pass.count < short_row ||
                                        std::abs(pass.kept.back().src) < std::abs(pass.stride));
   if (across) reduce_columns(pass);
@@ -343,9 +392,8 @@ Dtype reduced_dtype(ReduceKind kind, Dtype in) {
   return is_unsigned(in) ? Dtype::uint32 : Dtype::int32;
 }
 
-void reduce(ReduceKind kind, Dtype in, const void* src, const Shape& shape, const Strides& strides,
-            const Axes& axes, Dtype out, void* dst) {
-  RILL_ASSERT(out == reduced_dtype(kind, in));
+void reduce_distinct(ReduceKind kind, Dtype in, const void* src, const Shape& shape,
+                     const Strides& strides, const Axes& axes, Dtype out, void* dst) {
   if (in == Dtype::bool_ && kind == ReduceKind::min) kind = ReduceKind::all;
   if (in == Dtype::bool_ && kind == ReduceKind::max) kind = ReduceKind::any;
   const uint8_t* from = static_cast<const uint8_t*>(src);
@@ -410,11 +458,18 @@ void reduce_made_rows(ReduceKind kind, Dtype in, int64_t rows, int64_t n, Dtype 
   if (n > tile_items) {
     int64_t tiles = (n + tile_items - 1) / tile_items;
     auto partials = scratch(rows * tiles * pass.acc_size());
+    const int64_t piece = reduce_kernels::block_items(pass.acc_size());  // it fits the first cache
     parallel_for(rows * tiles, 1, [&](int64_t k, int64_t) {
-      int64_t begin = k / tiles * n + k % tiles * tile_items;
-      int64_t count = std::min(tile_items, n - k % tiles * tile_items);
-      make(begin, begin + count, tile_of_thread());
-      kernel.rows(tile_of_thread(), 1, 0, count, kernel.mask, partials.get() + k * pass.acc_size());
+      alignas(64) uint8_t lanes[reduce_kernels::lane_bytes];
+      const int64_t row = k / tiles * n;
+      const int64_t first = k % tiles * tile_items;
+      const int64_t last = std::min(n, first + tile_items);
+      for (int64_t at = first; at < last; at += piece) {
+        const int64_t count = std::min(piece, last - at);
+        make(row + at, row + at + count, tile_of_thread());
+        kernel.add(tile_of_thread(), count, at == first, kernel.mask, lanes);
+      }
+      kernel.totals(lanes, 1, partials.get() + k * pass.acc_size());
     });
     return run(combining(pass, partials.get(), over_partials(pass.kept, tiles), tiles, 1));
   }

@@ -18,9 +18,10 @@ Dtype reduced_dtype(ReduceKind kind, Dtype in);
 /// Integers wrap. float16 and bfloat16 are accumulated in float32 and rounded once. Floats are
 /// added in a tree that depends on shape and strides only, so any number of threads gives the same
 /// bits, and so do AVX2 and AVX-512; the error of a sum grows with about n / 32768 + 140 roundings,
-/// of a long one with log n. `min` and `max` give NaN if any element is NaN; complex numbers are
-/// ordered by real, then imaginary part. Of an empty range the result is the identity (for `min`
-/// and `max`, which callers refuse, the largest and the smallest value).
+/// of a long one with log n. What a stride of 0 repeats is read once, and a sum of it is a product.
+/// `min` and `max` give NaN if any element is NaN; complex numbers are ordered by real, then
+/// imaginary part. Of an empty range the result is the identity (for `min` and `max`, which callers
+/// refuse, the largest and the smallest value).
 void reduce(ReduceKind kind, Dtype in, const void* src, const Shape& shape, const Strides& strides,
             const Axes& axes, Dtype out, void* dst);
 

@@ -49,6 +49,11 @@ void sort_and_merge(ReduceDims& dims);
 /// Packs `n` items of `item` bytes (1, 2, 4 or 8) that lie `stride` items apart.
 void gather(int item, const uint8_t* src, int64_t n, int64_t stride, uint8_t* dst);
 
+/// reduce() of elements that all lie in places of their own. `out` may also be that of the
+/// accumulators.
+void reduce_distinct(ReduceKind kind, Dtype in, const void* src, const Shape& shape,
+                     const Strides& strides, const Axes& axes, Dtype out, void* dst);
+
 /// prod, min and max of complex numbers, one thread per result.
 void reduce_complex(ReduceKind kind, const complex64* src, const ReduceDims& kept,
                     const ReduceDims& reduced, complex64* dst);

@@ -7,10 +7,22 @@
 
 namespace rill::reduce_kernels {
 
+inline constexpr int64_t lane_bytes = 256;
+/// Elements that are reduced before they are added to the rest of a row, by the size of an
+/// accumulator.
+constexpr int64_t block_items(int64_t acc_size) { return 64 * lane_bytes / acc_size; }
+
 /// Ways to reduce memory that is contiguous in one direction, into accumulators of type `acc`.
 struct Kernel {
   /// acc[i] = the reduction of src[i * step, i * step + n) for i < rows.
   void (*rows)(const void* src, int64_t rows, int64_t step, int64_t n, uint64_t mask, void* acc);
+  /// A row in pieces: adds `n` elements to `lanes` (of lane_bytes), which are `fresh` with the
+  /// first piece. Each piece but the last has a multiple of block_items(): then the row gives the
+  /// bits that `rows` gives.
+  void (*add)(const void* src, int64_t n, bool fresh, uint64_t mask, void* lanes);
+  /// acc[j] = the reduction of the elements i * period + j of a row in lanes; `period` is 1, 2
+  /// or 4.
+  void (*totals)(const void* lanes, int64_t period, void* acc);
   /// acc[j] = the reduction over i < rows of src[i * step + j], j < width; with what acc[j] holds
   /// unless `fresh`. Every eight rows are reduced as a tree, what is left one by one.
   void (*columns)(const void* src, int64_t rows, int64_t step, int64_t width, uint64_t mask,

@@ -58,6 +58,12 @@ void gather_run(int item, void* dst, const char* src, int64_t stride, int64_t co
 TileOperand::TileOperand(const Output& array, TileKernel widen)
     : item_(size_of(array.dtype)), data_(array.data), widen_(widen) {}
 
+TileOperand TileOperand::scalar(const Output& array, TileKernel widen) {
+  TileOperand operand(array, widen);
+  operand.kind_ = Kind::scalar;
+  return operand;
+}
+
 TileOperand::TileOperand(const Output& array, Shape shape, Strides strides, TileKernel widen)
     : TileOperand(array, widen) {
   shape_ = std::move(shape);

@@ -13,6 +13,8 @@ class TileOperand {
   TileOperand() = default;
   /// The elements lie in memory in the order in which the program walks.
   TileOperand(const Output& array, TileKernel widen);
+  /// One number, for all elements.
+  static TileOperand scalar(const Output& array, TileKernel widen);
   /// The program walks `shape` in row-major order, the array with `strides`.
   TileOperand(const Output& array, Shape shape, Strides strides, TileKernel widen);
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "rill/graph/node_memory.h"
 #include "rill/graph/observer.h"
 #include "rill/graph/op.h"
 #include "rill/graph/tracing.h"
@@ -12,7 +13,6 @@ namespace {
 
 const OpInfo constant_op{.name = "constant"};
 
-std::atomic<int64_t> node_count{0};
 std::atomic<const NodeObserver*> observer{nullptr};
 
 void tell_made(const Node& node) {
@@ -42,9 +42,6 @@ Node* scalar_node(double value, Dtype dtype) {
 }
 
 }  // namespace
-
-Output::Output(Dtype type, Shape extent)
-    : dtype(type), shape(std::move(extent)), size(element_count(shape)) {}
 
 void Output::place(Ref<Buffer> block) {
   strides = row_major_strides(shape);
@@ -76,12 +73,30 @@ int64_t Array::shape(int axis) const { return shape()[axis < 0 ? axis + ndim() :
 
 Node::Node(const OpInfo& operation, Stream where, Inputs operands, Attrs attributes)
     : op(operation), stream(where), attrs(std::move(attributes)), inputs(std::move(operands)) {
+  inherit_trace();
+}
+
+Node::Node(const OpInfo& operation, Stream where, Dtype dtype, Shape&& shape, Inputs&& operands,
+           Attrs&& attributes)
+    : op(operation),
+      stream(where),
+      attrs(std::move(attributes)),
+      inputs(std::move(operands)),
+      first_(dtype, std::move(shape)) {
+  inherit_trace();
+}
+
+void Node::inherit_trace() {
   for (const Array& input : inputs) {
     // One that has ended is not inherited: it would hide the one in progress.
     uint32_t outer = input.node().trace;
     if (outer != 0 && (trace == 0 || outer < trace) && trace_is_active(outer)) trace = outer;
   }
-  node_count.fetch_add(1, std::memory_order_relaxed);
+}
+
+void* Node::operator new(size_t) { return detail::NodeMemory::of_thread().take(); }
+void Node::operator delete(void* memory) noexcept {
+  detail::NodeMemory::of_thread().give_back(memory);
 }
 
 void Node::set_outputs(std::vector<Output> outputs) {
@@ -92,37 +107,40 @@ void Node::set_outputs(std::vector<Output> outputs) {
   rest_ = std::make_unique<std::vector<Output>>(std::move(outputs));
 }
 
-void Node::release(Node* node) {
-  if (node->refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  // Freeing a node drops its inputs, which may free their nodes, and so on: a list, no recursion.
-  static thread_local constinit Node* dying = nullptr;
-  static thread_local constinit bool busy = false;
-  node->visit = reinterpret_cast<uintptr_t>(dying);
-  dying = node;
-  if (busy) return;
-  busy = true;
-  while (dying != nullptr) {
-    Node* next = dying;
-    dying = reinterpret_cast<Node*>(next->visit);
-    node_count.fetch_sub(1, std::memory_order_relaxed);
+/// Freeing a node drops its inputs, which may be the last to go, and so on: a list, no recursion.
+void Node::free_graph(Node* node) {
+  detail::NodeMemory& memory = detail::NodeMemory::of_thread();
+  auto add = [&](Node* dead) {
+    dead->visit = reinterpret_cast<uintptr_t>(memory.dying);
+    memory.dying = dead;
+  };
+  add(node);
+  if (memory.is_freeing) return;
+  memory.is_freeing = true;
+  while (memory.dying != nullptr) {
+    node = memory.dying;
+    memory.dying = reinterpret_cast<Node*>(node->visit);
     if (const NodeObserver* who = observer.load(std::memory_order_relaxed)) [[unlikely]]
-      who->freed(*next);
-    delete next;
+      who->freed(*node);
+    for (Array& input : node->inputs) {
+      Node* operand = std::exchange(input.node_, nullptr);
+      if (operand != nullptr && operand->drop()) add(operand);
+    }
+    node->~Node();
+    memory.give_back(node);
   }
-  busy = false;
+  memory.is_freeing = false;
 }
 
 void observe_nodes(const NodeObserver* who) { observer.store(who, std::memory_order_relaxed); }
 
-int64_t live_nodes() { return node_count.load(std::memory_order_relaxed); }
+int64_t live_nodes() { return detail::count_nodes(); }
 
 Array make_array(const OpInfo& op, Stream stream, Dtype dtype, Shape shape, Inputs inputs,
                  Attrs attrs) {
-  auto* node = new Node(op, stream, std::move(inputs), std::move(attrs));
-  Array array = Array::adopt(node);
-  node->set_outputs(dtype, std::move(shape));
+  auto* node = new Node(op, stream, dtype, std::move(shape), std::move(inputs), std::move(attrs));
   tell_made(*node);
-  return array;
+  return Array::adopt(node);
 }
 
 Arrays make_arrays(const OpInfo& op, Stream stream, std::vector<Output> outputs, Inputs inputs,

@@ -39,7 +39,8 @@ struct Output {
   alignas(8) char scalar[8];
 
   Output() = default;
-  Output(Dtype type, Shape extent);
+  Output(Dtype type, Shape extent)
+      : dtype(type), shape(std::move(extent)), size(element_count(shape)) {}
 
   size_t bytes() const { return static_cast<size_t>(size) * size_of(dtype); }
   /// Row-major elements at the start of `block`.
@@ -102,12 +103,16 @@ class Array {
   bool is(const Array& other) const { return node_ == other.node_ && index_ == other.index_; }
 
  private:
+  friend class Node;
   Array(Node* node, uint32_t index) : node_(node), index_(index) {}
   const Output& sized() const;
 
   Node* node_ = nullptr;
   uint32_t index_ = 0;
 };
+
+template <>
+inline constexpr bool moves_as_bytes<Array> = true;
 
 using Arrays = std::vector<Array>;
 using Inputs = SmallVector<Array, 2>;
@@ -120,6 +125,8 @@ enum class NodeState : uint8_t { pending, scheduled, done, failed };
 class Node {
  public:
   Node(const OpInfo& op, Stream stream, Inputs inputs, Attrs attrs = {});
+  /// Of one output.
+  Node(const OpInfo& op, Stream stream, Dtype dtype, Shape&& shape, Inputs&& inputs, Attrs&& attrs);
 
   const OpInfo& op;
   Stream stream;
@@ -148,12 +155,25 @@ class Node {
   std::exception_ptr error;  // set before state becomes failed
 
   void retain() { refs_.fetch_add(1, std::memory_order_relaxed); }
-  /// Frees a graph of any depth without recursion.
-  static void release(Node* node);
+  static void release(Node* node) {
+    if (node->drop()) free_graph(node);
+  }
   uint32_t use_count() const { return refs_.load(std::memory_order_acquire); }
+
+  static void* operator new(size_t bytes);
+  static void operator delete(void* memory) noexcept;
 
  private:
   ~Node() = default;
+  /// Gives one reference up. Was it the last?
+  bool drop() {
+    // Acquire-release: who frees the node sees every other owner's last use. A sole owner needs no
+    // read-modify-write: nobody else can make a second reference.
+    return refs_.load(std::memory_order_acquire) == 1 ||
+           refs_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
+  static void free_graph(Node* node);
+  void inherit_trace();
 
   std::atomic<uint32_t> refs_{1};
   std::atomic<NodeState> state_{NodeState::pending};
@@ -178,7 +198,7 @@ inline const Output& Array::sized() const {
   return output();
 }
 
-/// The number of live nodes, for leak tests.
+/// The number of live nodes, for leak tests: exact while nobody makes or frees any.
 int64_t live_nodes();
 
 /// A pending array: the only way in which operations make nodes.

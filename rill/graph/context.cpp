@@ -69,7 +69,9 @@ Stream to_stream(const StreamOrDevice& where) {
       require_device("stream", *device);
     return default_stream(*device);
   }
-  return default_stream(defaults.device);
+  const Defaults& own = defaults;
+  int index = own.stream[static_cast<int>(own.device.type)];
+  return index >= 0 ? Stream{own.device, index} : default_stream(own.device);
 }
 
 StreamScope::StreamScope(const StreamOrDevice& where) : device_(defaults.device) {

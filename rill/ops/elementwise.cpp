@@ -245,6 +245,29 @@ std::optional<bool> always(Row row, Dtype dtype) {
   }
 }
 
+constexpr Dtype no_dtype{0xff};
+
+constexpr Dtype find_compute_dtype(Domain domain, Dtype dtype) {
+  if (domain == Domain::floats || domain == Domain::inexact) dtype = to_inexact(dtype);
+  if (domain == Domain::integers && dtype == Dtype::bool_) dtype = Dtype::uint8;
+  return contains(domain, dtype) ? dtype : no_dtype;
+}
+
+constexpr auto compute_dtypes = [] {
+  std::array<std::array<Dtype, dtype_count>, row_count> table{};
+  for (int row = 0; row < row_count; ++row) {
+    for (int dtype = 0; dtype < dtype_count; ++dtype) {
+      table[row][dtype] = find_compute_dtype(rows[row].domain, static_cast<Dtype>(dtype));
+    }
+  }
+  return table;
+}();
+
+/// The operand of an operation that is computed in `dtype`.
+Array as_dtype(const Array& x, Dtype dtype, Stream stream) {
+  return x.dtype() == dtype ? x : astype(x, dtype, stream);
+}
+
 }  // namespace
 
 std::span<const RowInfo> elementwise_rows() { return {rows, std::size_t{row_count} - 2}; }
@@ -252,11 +275,9 @@ const RowInfo& info(Row row) { return rows[static_cast<int>(row)]; }
 const OpInfo& op_of(Row row) { return ops[static_cast<int>(row)]; }
 
 Dtype compute_dtype(Row row, Dtype dtype) {
-  const RowInfo& r = info(row);
-  if (r.domain == Domain::floats || r.domain == Domain::inexact) dtype = to_inexact(dtype);
-  if (r.domain == Domain::integers && dtype == Dtype::bool_) dtype = Dtype::uint8;
-  require(contains(r.domain, dtype), "[{}] is not defined for {}", r.name, name_of(dtype));
-  return dtype;
+  Dtype found = compute_dtypes[static_cast<int>(row)][static_cast<int>(dtype)];
+  require(found != no_dtype, "[{}] is not defined for {}", info(row).name, name_of(dtype));
+  return found;
 }
 
 Array elementwise(Row row, const Array& x, StreamOrDevice s) {
@@ -268,7 +289,7 @@ Array elementwise(Row row, const Array& x, StreamOrDevice s) {
     return broadcast_to(Array(*answer), x.shape(), stream);
   }
   return make_array(op_of(row), stream, result_dtype(info(row).kind, compute), x.shape(),
-                    {astype(x, compute, stream)});
+                    Inputs::of(as_dtype(x, compute, stream)));
 }
 
 Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s) {
@@ -278,7 +299,7 @@ Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s) {
   const RowInfo& r = info(row);
   return make_array(op_of(row), stream, result_dtype(r.kind, compute),
                     broadcast_shapes(r.name, a.shape(), b.shape()),
-                    {astype(a, compute, stream), astype(b, compute, stream)});
+                    Inputs::of(as_dtype(a, compute, stream), as_dtype(b, compute, stream)));
 }
 
 #define UNARY(name, ...) \
@@ -323,8 +344,8 @@ Array where(const Array& condition, const Array& a, const Array& b, StreamOrDevi
   Shape shape =
       broadcast_shapes("where", broadcast_shapes("where", a.shape(), b.shape()), condition.shape());
   return make_array(op_of(Row::select), stream, dtype, std::move(shape),
-                    {astype(condition, Dtype::bool_, stream), astype(a, dtype, stream),
-                     astype(b, dtype, stream)});
+                    Inputs::of(as_dtype(condition, Dtype::bool_, stream),
+                               as_dtype(a, dtype, stream), as_dtype(b, dtype, stream)));
 }
 
 Array astype(const Array& x, Dtype dtype, StreamOrDevice s) {

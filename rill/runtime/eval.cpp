@@ -18,6 +18,8 @@ namespace {
 std::array<Backend*, device_type_count> backends{};
 std::function<void()> interrupt_check = [] {};
 
+using Tasks = SmallVector<Ref<Task>, 4>;
+
 /// Held while a graph is planned and its tasks take their places in their strands: so that all
 /// threads agree on one order, in which no two tasks can wait for each other.
 std::mutex& scheduling_lock() {
@@ -90,12 +92,12 @@ void claim(Step& step, const Ref<Task>& task) {
 }
 
 /// Plans what is pending and puts it into the streams; the tasks come back unsubmitted.
-std::vector<Ref<Task>> schedule(const Arrays& arrays) {
+Tasks schedule(const Arrays& arrays) {
   std::lock_guard lock(scheduling_lock());
   Plan plan = Plan::of(arrays);
   // What may throw comes first: a task in a strand must be submitted.
   for (const PlannedTask& planned : plan.tasks) strand_of(planned.stream);
-  std::vector<Ref<Task>> tasks;
+  Tasks tasks;
   tasks.reserve(plan.tasks.size());
   for (PlannedTask& planned : plan.tasks) {
     Stream stream = planned.stream;
@@ -127,7 +129,7 @@ void rethrow_error(const Arrays& arrays) {
 
 void wait_for_arrays(const Arrays& arrays, LocalQueue& local) {
   SmallVector<Task*, 4> targets;
-  std::vector<Ref<RefCounted>> held;
+  SmallVector<Ref<RefCounted>, 4> held;
   {
     // A node's task is set under the lock, by whichever thread scheduled it.
     std::unique_lock<std::mutex> lock(scheduling_lock(), std::defer_lock);
@@ -146,7 +148,7 @@ void wait_for_arrays(const Arrays& arrays, LocalQueue& local) {
 }
 
 /// Hands over a task when the one before it has run.
-void run_one_by_one(std::vector<Ref<Task>> tasks, const Arrays& arrays) {
+void run_one_by_one(Tasks tasks, const Arrays& arrays) {
   LocalQueue local;
   std::exception_ptr interrupted;
   for (Ref<Task>& task : tasks) {
@@ -207,7 +209,7 @@ void set_interrupt_check(std::function<void()> check) { interrupt_check = std::m
 void eval(const Arrays& arrays) {
   LocalQueue local;
   if (any_pending(arrays)) {
-    std::vector<Ref<Task>> tasks = schedule(arrays);
+    Tasks tasks = schedule(arrays);
     if (debug_mode().serial) [[unlikely]]
       return run_one_by_one(std::move(tasks), arrays);
     for (Ref<Task>& task : tasks) submit(std::move(task), &local);
@@ -217,7 +219,7 @@ void eval(const Arrays& arrays) {
 
 void async_eval(const Arrays& arrays) {
   if (!any_pending(arrays)) return;
-  std::vector<Ref<Task>> tasks = schedule(arrays);
+  Tasks tasks = schedule(arrays);
   if (debug_mode().serial) [[unlikely]]
     return run_one_by_one(std::move(tasks), {});
   for (Ref<Task>& task : tasks) submit(std::move(task), nullptr);

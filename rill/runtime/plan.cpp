@@ -158,7 +158,11 @@ void MemoryUses::add(const Step& step) {
 /// Turns groups into steps and steps into tasks.
 class Builder {
  public:
-  explicit Builder(Walk& walk) : walk_(walk), task_of_(walk.order.size(), none) {}
+  explicit Builder(Walk& walk) : walk_(walk) {
+    walk.task_of.assign(walk.order.size(), none);
+    walk.member_of.assign(walk.order.size(), none);
+    walk.registers.resize(walk.order.size());
+  }
 
   Plan build() {
     if (walk_.is_large()) return build_for_memory();
@@ -191,11 +195,8 @@ class Builder {
 
   Walk& walk_;
   Plan plan_;
-  std::vector<uint32_t> task_of_;    // by position of a stored node
-  std::vector<uint32_t> registers_;  // by position, of the group at hand
-  std::vector<uint32_t> member_of_;  // by position: the group for which the register is
-  std::vector<Lane> lanes_;
-  std::vector<uint32_t> lane_of_task_;
+  SmallVector<Lane, 2> lanes_;
+  SmallVector<uint32_t, 4> lane_of_task_;
   std::unordered_map<uint64_t, uint32_t> awaited_;  // by lane and lane: the last task awaited
   std::set<std::pair<uint32_t, const RefCounted*>> earlier_;  // by lane: those awaited
 };
@@ -223,21 +224,20 @@ Step Builder::fused_step(uint32_t last) {
   Program& program = *step.program;
   program.shape = shape_of_group(*walk_.order[last]);
   const SmallVector<uint32_t, 8> members = walk_.members_of(last);
-  for (uint32_t i : members) member_of_[i] = last;
-  auto in_group = [&](const Array& input) {
-    const Node& producer = input.node();
-    return producer.visit == current_walk && member_of_[producer.position] == last;
+  program.code.reserve(members.size());
+  for (uint32_t i : members) walk_.member_of[i] = last;
+  // How many inputs there are, before the registers of results, is known in the end.
+  constexpr uint16_t of_result = 0x8000;
+  auto register_of = [&](const Array& operand) -> uint16_t {
+    const Node& producer = operand.node();
+    bool in_group = producer.visit == current_walk && walk_.member_of[producer.position] == last;
+    return in_group ? walk_.registers[producer.position] : input_register(step, operand);
   };
   for (uint32_t i : members) {
-    for (const Array& input : walk_.order[i]->inputs) {
-      if (!in_group(input)) input_register(step, input);
-    }
-  }
-  for (uint32_t k = 0; k < members.size(); ++k) {
-    Node& node = *walk_.order[members[k]];
+    Node& node = *walk_.order[i];
     if (!node.op.is_elementwise()) {
       program.reduction = node.attrs.as<ReduceAttrs>();
-      program.outputs.push_back(static_cast<uint16_t>(registers_[node.inputs[0].node().position]));
+      program.outputs.push_back(register_of(node.inputs[0]));
       step.results.push_back(Array::of(node));
       break;
     }
@@ -247,19 +247,23 @@ Step Builder::fused_step(uint32_t last) {
                             static_cast<uint8_t>(node.inputs.size()),
                             {0, 0, 0}};
     for (size_t j = 0; j < node.inputs.size(); ++j) {
-      const Array& input = node.inputs[j];
-      instruction.operands[j] = in_group(input)
-                                    ? static_cast<uint16_t>(registers_[input.node().position])
-                                    : input_register(step, input);
+      instruction.operands[j] = register_of(node.inputs[j]);
     }
-    registers_[members[k]] = program.result_register(k);
+    walk_.registers[i] = static_cast<uint16_t>(of_result + program.code.size());
     program.code.push_back(instruction);
     // Stored: the last one, outputs of the eval, and whatever somebody outside still refers to.
-    if (members[k] == last || walk_.is_held(members[k])) {
-      program.outputs.push_back(program.result_register(k));
+    if (i == last || walk_.is_held(i)) {
+      program.outputs.push_back(walk_.registers[i]);
       step.results.push_back(Array::of(node));
     }
   }
+  auto number = [&](uint16_t& reg) {
+    if (reg >= of_result) reg = program.result_register(reg - of_result);
+  };
+  for (Instruction& instruction : program.code) {
+    for (int k = 0; k < instruction.operand_count; ++k) number(instruction.operands[k]);
+  }
+  for (uint16_t& reg : program.outputs) number(reg);
   step.cost = bytes_cost(step) + 50 +
               0.2 * static_cast<double>(element_count(program.shape) * program.code.ssize());
   return step;
@@ -286,7 +290,7 @@ Builder::Waits Builder::new_waits(uint32_t lane, const Step& step) {
   for (const Array& input : step.inputs) {
     Node& producer = input.node();
     if (producer.visit == current_walk) {
-      uint32_t task = task_of_[producer.position];
+      uint32_t task = walk_.task_of[producer.position];
       uint32_t other = lane_of_task_[task];
       if (other == lane) continue;
       if (lanes_[other].open == task) lanes_[other].open = none;
@@ -323,17 +327,13 @@ uint32_t Builder::task_for(Stream stream, const Step& step) {
 
 Step Builder::step_of(uint32_t last) {
   Node& node = *walk_.order[last];
-  if (registers_.empty()) {
-    registers_.resize(walk_.order.size());
-    member_of_.resize(walk_.order.size(), none);
-  }
   bool fused = node.op.is_elementwise() || walk_.group_size[last] > 1;
   return fused ? fused_step(last) : single_step(node);
 }
 
 void Builder::place(Step step) {
   uint32_t task = task_for(step.node().stream, step);
-  for (const Array& result : step.results) task_of_[result.node().position] = task;
+  for (const Array& result : step.results) walk_.task_of[result.node().position] = task;
   plan_.tasks[task].steps.push_back(std::move(step));
 }
 

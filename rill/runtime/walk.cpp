@@ -59,7 +59,7 @@ void Walk::push(Node* node) {
           "with compile, lists it in `outputs`)");
   node->visit = current_walk;
   node->uses = 0;
-  stack_.push_back({node, 0});
+  stack_.push_back({node, node->inputs.begin(), node->inputs.end()});
 }
 
 /// Depth first with a stack of its own: graphs may be a million deep.
@@ -67,15 +67,15 @@ void Walk::visit(Node* root) {
   push(root);
   while (!stack_.empty()) {
     Frame& top = stack_.back();
-    Node* node = top.node;
-    if (top.next_input == node->inputs.size()) {
+    if (top.next_input == top.inputs_end) {
+      Node* node = top.node;
       node->position = static_cast<uint32_t>(order.size());
       most_bytes_ = std::max(most_bytes_, node->output(0).bytes());
       order.push_back(node);
       stack_.pop_back();
       continue;
     }
-    Node* input = &node->inputs[top.next_input++].node();
+    Node* input = &(top.next_input++)->node();
     if (input->visit != current_walk) {
       if (is_input(*input)) continue;
       push(input);
@@ -100,31 +100,36 @@ void Walk::collect(const Arrays& outputs, bool placeholders_are_inputs) {
   }
 }
 
-bool Walk::is_known_input(const Node& input, uint32_t into) const {
+inline bool Walk::is_known_input(const Node& input, uint32_t into) const {
   if (input.visit == current_walk) return consumer_[input.position] == into;
   return input.visit == ~current_walk && input.position == into;
 }
 
 /// How many operands of a node are no single numbers and, as far as is known, not read by a group.
-uint32_t Walk::new_inputs(const Node& node, uint32_t into) const {
-  return static_cast<uint32_t>(std::count_if(
-      node.inputs.begin(), node.inputs.end(),
-      [&](const Array& input) { return input.size() > 1 && !is_known_input(input.node(), into); }));
+inline uint32_t Walk::new_inputs(const Node& node, uint32_t into) const {
+  uint32_t count = 0;
+  for (const Array& input : node.inputs) {
+    count += input.output().size > 1 && !is_known_input(input.node(), into) ? 1 : 0;
+  }
+  return count;
 }
 
-bool Walk::joins(uint32_t position, uint32_t into) const {
+/// The number of inputs that a node brings to a group; none if it may not join.
+std::optional<uint32_t> Walk::inputs_to_join(uint32_t position, uint32_t into) const {
   const Node& node = *order[position];
-  if (!node.op.is_elementwise() || into >= many || fusion_is_off()) return false;
+  if (into >= many || !node.op.is_elementwise() || fusion_is_off()) return std::nullopt;
   const Node& last = *order[into];
-  return node.stream == last.stream && node.output(0).shape == shape_of_group(last) &&
-         group_size[into] < most_instructions &&
-         group_inputs_[into] + new_inputs(node, into) <= most_inputs;
+  if (group_size[into] >= most_instructions || node.stream != last.stream ||
+      node.output(0).shape != shape_of_group(last)) {
+    return std::nullopt;
+  }
+  uint32_t count = new_inputs(node, into);
+  return group_inputs_[into] + count <= most_inputs ? std::optional(count) : std::nullopt;
 }
 
-void Walk::join(uint32_t position, uint32_t into) {
+void Walk::join(uint32_t position, uint32_t into, uint32_t new_inputs) {
   group_size[into] += 1;
-  const Node& node = *order[position];
-  group_inputs_[into] += new_inputs(node, into) - (node.output(0).size > 1 ? 1 : 0);
+  group_inputs_[into] += new_inputs - (order[position]->output(0).size > 1 ? 1 : 0);
 }
 
 void Walk::note_reader(const Node& producer, uint32_t reader) {
@@ -177,7 +182,7 @@ bool Walk::is_computed_again(uint32_t position) const {
   auto [first, last] = std::minmax_element(groups.begin(), groups.begin() + count);
   if (*last - *first < least_distance) return false;
   for (uint32_t i = 0; i < count; ++i) {
-    if (!joins(position, groups[i])) return false;
+    if (!inputs_to_join(position, groups[i])) return false;
   }
   return true;
 }
@@ -221,16 +226,16 @@ void Walk::fuse() {
       const Readers readers = readers_[i];
       for (uint32_t k = 0; k < readers.count; ++k) {
         again_[readers.groups[k]].push_back(i);
-        join(i, readers.groups[k]);
+        join(i, readers.groups[k], new_inputs(node, readers.groups[k]));
         read_inputs(readers.groups[k], readers.groups[k]);
       }
       continue;
     }
-    if (joins(i, into)) {
+    if (std::optional<uint32_t> inputs = inputs_to_join(i, into)) {
       group[i] = into;
       next[i] = next[into];
       next[into] = i;
-      join(i, into);
+      join(i, into, *inputs);
     } else {
       group[i] = i;
       group_size[i] = 1;
@@ -243,6 +248,7 @@ void Walk::fuse() {
 
 SmallVector<uint32_t, 8> Walk::members_of(uint32_t last) const {
   SmallVector<uint32_t, 8> members;
+  members.reserve(group_size[last]);
   // The list of the group begins at its last node and goes on with the first.
   for (uint32_t i = next[last]; i != none; i = next[i]) members.push_back(i);
   members.push_back(last);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -30,6 +31,12 @@ class Walk {
   std::vector<bool> wanted;              // by position: is an output of the eval
   std::vector<uint32_t> lane_of_stream;  // by the index of a stream; may be out of date
 
+  // For who makes steps of the groups, by position: the task of a stored node; the group and, in
+  // that, the register of a node.
+  std::vector<uint32_t> task_of;
+  std::vector<uint32_t> member_of;
+  std::vector<uint16_t> registers;
+
   void collect(const Arrays& outputs, bool placeholders_are_inputs);
   void fuse();
 
@@ -47,7 +54,8 @@ class Walk {
 
   struct Frame {
     Node* node;
-    size_t next_input;
+    const Array* next_input;
+    const Array* inputs_end;
   };
   /// How an elementwise node follows from one array that is stored, of its own size.
   struct Recipe {
@@ -63,10 +71,10 @@ class Walk {
   bool is_input(const Node& node) const;
   void visit(Node* node);
   void push(Node* node);
-  bool joins(uint32_t position, uint32_t into) const;
+  std::optional<uint32_t> inputs_to_join(uint32_t position, uint32_t into) const;
   uint32_t new_inputs(const Node& node, uint32_t into) const;
   bool is_known_input(const Node& input, uint32_t into) const;
-  void join(uint32_t position, uint32_t into);
+  void join(uint32_t position, uint32_t into, uint32_t new_inputs);
   void note_reader(const Node& producer, uint32_t reader);
   void find_recipes();
   Recipe recipe_of(const Array& input, const Node& reader) const;

@@ -281,6 +281,26 @@ TEST(Depth, AMillionOperationsAreDifferentiated) {
   EXPECT_EQ(live_nodes(), before);
 }
 
+TEST(Memory, NodesAreCountedOnWhateverThreadTheyAreMadeAndFreed) {
+  synchronize_all();
+  int64_t before = live_nodes();
+  const int count = 2'000;  // more than a thread keeps the memory of
+  std::vector<Arrays> made(4);
+  auto make = [&](int thread) {
+    for (int i = 0; i < count; ++i) made[thread].push_back(Array(thread * count + i));
+  };
+  run_threads(4, make);
+  EXPECT_EQ(live_nodes(), before + 4 * count);
+  run_threads(4, [&](int thread) { made[(thread + 1) % 4].clear(); });
+  EXPECT_EQ(live_nodes(), before);
+  run_threads(4, make);  // on memory that others have left, perhaps
+  for (int k = 0; k < 4 * count; ++k) {
+    EXPECT_EQ(*made[k / count][k % count].data<int32_t>(), k);
+  }
+  made.clear();
+  EXPECT_EQ(live_nodes(), before);
+}
+
 TEST(Memory, StaysFlatOverAHundredThousandEvaluations) {
   Stream other = new_stream({});
   Array x = ones({500});

@@ -58,6 +58,15 @@ T random_value(std::mt19937& random, ReduceKind kind) {
   }
 }
 
+Bytes random_bytes(std::mt19937& random, Dtype dtype, ReduceKind kind, int64_t count) {
+  Bytes bytes(count * size_of(dtype));
+  visit_type(dtype, [&]<class T>(type_tag<T>) {
+    T* values = reinterpret_cast<T*>(bytes.data());
+    for (int64_t i = 0; i < count; ++i) values[i] = random_value<T>(random, kind);
+  });
+  return bytes;
+}
+
 View random_view(std::mt19937& random, Dtype dtype, ReduceKind kind, const Shape& shape) {
   View view{dtype, shape, Strides(shape.size()), 0, {}};
   std::vector<int> order(shape.size());
@@ -75,11 +84,7 @@ View random_view(std::mt19937& random, Dtype dtype, ReduceKind kind, const Shape
     extent += span;
     step = std::max<int64_t>(1, step * shape[axis] + (random() % 4 == 0 ? 3 : 0));
   }
-  view.bytes.resize(extent * size_of(dtype));
-  visit_type(dtype, [&]<class T>(type_tag<T>) {
-    T* values = reinterpret_cast<T*>(view.bytes.data());
-    for (int64_t i = 0; i < extent; ++i) values[i] = random_value<T>(random, kind);
-  });
+  view.bytes = random_bytes(random, dtype, kind, extent);
   return view;
 }
 
@@ -287,15 +292,43 @@ TEST(Reduce, GivesTheSameBitsOnEveryTarget) {
     float* values = reinterpret_cast<float*>(view.bytes.data());
     for (int64_t i = 0; i < element_count(shape); ++i) values[i] = normal(random);
     for (int axis = 0; axis < shape.ssize(); ++axis) {
-      Bytes first;
-      for (int64_t target : targets()) {
-        hwy::SetSupportedTargetsForTest(target);
-        Bytes result = reduced(ReduceKind::sum, view, {axis});
-        if (first.empty()) first = result;
-        EXPECT_EQ(result, first) << to_string(shape) << " axis " << axis;
+      for (int64_t gap : {1, 2, 4}) {
+        View some = view;
+        some.shape[axis] = (shape[axis] - 1) / gap + 1;
+        some.strides[axis] *= gap;
+        Bytes first;
+        for (int64_t target : targets()) {
+          hwy::SetSupportedTargetsForTest(target);
+          Bytes result = reduced(ReduceKind::sum, some, {axis});
+          if (first.empty()) first = result;
+          EXPECT_EQ(result, first) << to_string(shape) << " axis " << axis << " gap " << gap;
+        }
       }
     }
     hwy::SetSupportedTargetsForTest(0);
+  }
+}
+
+TEST_P(ReduceOnTarget, TakesEverySecondOrFourthElement) {
+  std::mt19937 random(14);
+  for (int64_t gap : {2, 4}) {
+    for (const Shape& shape : {Shape{16}, Shape{40001}, Shape{3, 131}, Shape{5, 20000}}) {
+      for (ReduceKind kind : kinds) {
+        for (Dtype dtype : {Dtype::bool_, Dtype::int8, Dtype::uint16, Dtype::int32, Dtype::int64,
+                            Dtype::float16, Dtype::float32, Dtype::float64, Dtype::complex64}) {
+          if (kind == ReduceKind::prod && !is_integer(dtype)) continue;  // overflows
+          View view{dtype, shape, row_major_strides(shape), 0, {}};
+          for (int64_t& stride : view.strides) stride *= gap;
+          view.bytes = random_bytes(random, dtype, kind, (element_count(shape) - 1) * gap + 1);
+          if (random() % 2 == 0) {  // backwards
+            view.offset = (shape.back() - 1) * gap;
+            view.strides.back() = -gap;
+          }
+          check(kind, view, {shape.ssize() - 1});
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
   }
 }
 

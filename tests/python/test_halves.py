@@ -40,12 +40,27 @@ def in_float32(function, name, *operands):
     return [p.astype(dtype(name)) if p.dtype == mx.float32 else p for p in parts]
 
 
+def assert_same_bits_in_a_chain(function, *operands):
+    """Of the operation by itself and of one in a program with others, nan with its bits."""
+    alone, together = function(*operands), function(*operands)
+    mx.eval(alone)
+    alone, together = (v if isinstance(v, (list, tuple)) else [v] for v in (alone, together))
+    mx.eval([(part, mx.isnan(part)) for part in together])
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(bits(a), bits(b))
+
+
+def bits(x):
+    return np.array(x.view(mx.uint16) if x.itemsize == 2 else x)
+
+
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])
 @pytest.mark.parametrize("operation", [c.name for c in ROWS if c.arity == 1])
 def test_every_half(operation, name):
     function = getattr(mx, operation)
     x = halves(name)
     assert_equal(function(x), in_float32(function, name, x))
+    assert_same_bits_in_a_chain(function, x)
 
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])
@@ -56,6 +71,7 @@ def test_pairs_of_halves(operation, name):
     y = mx.take(x, mx.array(np.random.default_rng(0).permutation(1 << 16)))
     mx.eval(x, y)
     assert_equal(function(x, y), in_float32(function, name, x, y))
+    assert_same_bits_in_a_chain(function, x, y)
 
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])

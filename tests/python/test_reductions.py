@@ -141,6 +141,29 @@ def test_views(reduction, view):
         assert_near(result, exact, tolerance=3e-5)
 
 
+@pytest.mark.parametrize("shape", [(), (6, 1, 8), (1, 7, 1), (8,)])
+@pytest.mark.parametrize("reduction", sorted(REDUCTIONS.keys() - {"var", "std"}))
+def test_broadcast(reduction, shape):
+    host = np.asarray(operand(reduction, "float32", shape))
+    full = (6, 7, 8)
+    for axis in (None, 0, 1, 2, (0, 2)):
+        wide = np.broadcast_to(host.astype(np.float64), full)
+        exact = REDUCTIONS[reduction][0](wide, axis=axis)
+        result = getattr(mx, reduction)(mx.broadcast_to(mx.array(host), full), axis=axis)
+        assert_near(result, exact, tolerance=3e-5)
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("reduction", ["sum", "prod", "any"])
+def test_broadcast_dtypes(reduction, name):
+    function, result_dtype = REDUCTIONS[reduction]
+    host = operand(reduction, name, (5, 1))
+    numbers = mx.broadcast_to(array(host, name), (5, 20))
+    wide = np.complex128 if name == "complex64" else np.float64 if name in FLOATS else host.dtype
+    expected = function(np.broadcast_to(host.astype(wide), (5, 20)), axis=1)
+    compare(getattr(mx, reduction)(numbers, axis=1), expected, result_dtype(name))
+
+
 @pytest.mark.parametrize(
     "shape",
     [
