@@ -38,6 +38,12 @@ Side shifted(const Side& side, int64_t lane, int64_t depth) {
   return result;
 }
 
+/// Is the addend there already?
+bool adds_to_itself(const GemmCall& call) {
+  const auto& [alpha, beta, c0] = call.scale;
+  return beta == 1 && c0.data == call.c && c0.row_stride == call.ldc && c0.col_stride == 1;
+}
+
 void seed(const GemmCall& call, int64_t row, int64_t col, int64_t rows, int64_t cols, float* tile,
           int64_t ldt) {
   if (call.shape.dtype == Dtype::float32) {
@@ -177,7 +183,8 @@ class PackedProduct {
     float* out = halves != nullptr ? halves : result() + row * ldt + col;
 
     const bool seeded = call_.scale.c0.data != nullptr;
-    if (seeded && band.depth == 0) seed(call_, row, col, rows, cols, out, ldt);
+    const bool in_place = halves == nullptr && sums_ == nullptr && adds_to_itself(call_);
+    if (seeded && !in_place && band.depth == 0) seed(call_, row, col, rows, cols, out, ldt);
     int64_t panels = ceil_div(band.cols, panels_.b);
     for (int64_t p = 0; p < band.length; p += block_) {
       int64_t depth = std::min(block_, band.length - p);

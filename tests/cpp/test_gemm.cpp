@@ -227,7 +227,7 @@ TYPED_TEST(Gemm, WritesNothingToAnEmptyResult) {
 
 TYPED_TEST(Gemm, AddsInPlace) {
   using T = TypeParam;
-  for (int64_t m : {1, 20}) {
+  for (auto [m, beta] : {std::pair(1, 2.0), {20, 2.0}, {1, 1.0}, {20, 1.0}, {120, 1.0}}) {
     Operand<T> a(m, 30, Order::row, this->random);
     Operand<T> b(30, 25, Order::row, this->random);
     std::vector<T> old(static_cast<size_t>(m * 25));
@@ -235,8 +235,8 @@ TYPED_TEST(Gemm, AddsInPlace) {
     std::vector<T> apart(old.size());
     std::vector<T> together = old;
     GemmShape shape{dtype_of<T>(), m, 25, 30};
-    gemm(shape, a.matrix, b.matrix, apart.data(), 25, {1, 2, {old.data(), 25, 1}});
-    gemm(shape, a.matrix, b.matrix, together.data(), 25, {1, 2, {together.data(), 25, 1}});
+    gemm(shape, a.matrix, b.matrix, apart.data(), 25, {1, beta, {old.data(), 25, 1}});
+    gemm(shape, a.matrix, b.matrix, together.data(), 25, {1, beta, {together.data(), 25, 1}});
     EXPECT_EQ(std::memcmp(apart.data(), together.data(), apart.size() * sizeof(T)), 0);
   }
 }

@@ -151,7 +151,7 @@ def test_pinv_of_deficient_rank():
     near(la.pinv(array(a, "float32")), np.linalg.pinv(a), "float32")
 
 
-@pytest.mark.parametrize("n", [300, 768, 1025])
+@pytest.mark.parametrize("n", [192, 300, 768, 1025])
 @pytest.mark.parametrize("name", INEXACT)
 def test_large_cholesky(n, name):
     a = definite(name, (n, n)) / n + np.eye(n)
