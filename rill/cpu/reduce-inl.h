@@ -346,7 +346,7 @@ void ReduceColumns(const void* src, int64_t rows, int64_t step, int64_t width, u
   if (rows == 0 && fresh) {
     for (int64_t j = 0; j < width; ++j) out[j] = Op::identity;
   }
-  const bool near = step == width && width * int64_t{sizeof(T)} <= 4096;
+  const bool near = step == width && width * int64_t{sizeof(T)} <= 1024;
   for (; near && rows >= 8; rows -= 8, p += 8 * step, fresh = false) {
     ReduceBand<T, Op, 8, true>(p, step, width, mask, fresh, out);
   }
