@@ -42,10 +42,8 @@ Array exact_scalar(T value) {
 }
 
 [[noreturn]] void refuse(nb::handle object, const char* operation) {
-  std::string message =
-      fmt::format("[{}] expected an array or a scalar, got {}", operation, type_of(object));
-  if (object.is_none()) throw_type_error(message);
-  throw std::invalid_argument(message);
+  throw_type_error(
+      fmt::format("[{}] expected an array or a scalar, got {}", operation, type_of(object)));
 }
 
 /// Whether the int is a value of the dtype.

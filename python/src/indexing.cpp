@@ -120,13 +120,11 @@ constexpr std::array<Update, 6> updates{{
 /// The value that is to be written to a part of `x`.
 Array value_for(const Array& x, nb::handle value, const Update& update) {
   PyObject* object = value.ptr();
-  if (object == Py_None) {
-    throw_type_error(fmt::format("[{}] expected a scalar or an array, got None", update.name));
-  }
-  bool refused = PyList_Check(object) || PyTuple_Check(object) || PyDict_Check(object) ||
-                 PyUnicode_Check(object) || PyBytes_Check(object);
-  require(!refused, "[{}] expected a scalar or an array, got {}", update.name,
-          Py_TYPE(object)->tp_name);
+  require<type_error>(!PyUnicode_Check(object) && !PyBytes_Check(object) && !PyDict_Check(object) &&
+                          object != Py_None,
+                      "[{}] expected a scalar or an array, got {}", update.name, type_of(value));
+  bool is_sequence = PyList_Check(object) || PyTuple_Check(object);
+  require(!is_sequence, "[{}] expected a scalar or an array, got {}", update.name, type_of(value));
   return is_array(value) ? unwrap(value) : to_array_beside(value, x, update.name);
 }
 

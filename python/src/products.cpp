@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "arguments.h"
+#include "convert.h"
 
 namespace rill::python {
 
@@ -71,8 +72,8 @@ void bind_selection(nb::module_& m, Operations& ops) {
       [](const Array& a, ArrayArg indices, AxisArg axis, StreamArg s) {
         if (PyLong_Check(indices.ptr()))
           return wrap(take(a, Array(to_int(indices, "[take] index")), axis, s));
-        return wrap(
-            take(a, is_array(indices) ? unwrap(indices) : make_from_python(indices, {}), axis, s));
+        Array places = is_list(indices) ? make_from_python(indices, {}) : to_array(indices, "take");
+        return wrap(take(a, places, axis, s));
       },
       "The elements at `indices` along an axis, or of the flattened array.", nb::arg("indices"),
       nb::arg("axis") = nb::none(), nb::kw_only(), stream_arg());

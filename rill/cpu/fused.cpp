@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "rill/cpu/copy.h"
+#include "rill/cpu/made_rows.h"
 #include "rill/cpu/program_code.h"
 #include "rill/cpu/reduce.h"
 #include "rill/cpu/tile_operand.h"
@@ -355,7 +356,7 @@ void Runner::choose_tile() {
   }
   for (const Store& store : stores_) bytes += store.item;
   while (tile_ > shortest_tile && bytes * tile_ > tile_set_bytes) tile_ /= 2;
-  while (tile_ < longest_tile && 2 * bytes * tile_ <= tile_set_bytes) tile_ *= 2;
+  while (!far_ && tile_ < longest_tile && 2 * bytes * tile_ <= tile_set_bytes) tile_ *= 2;
   // Off the 4 KiB grid, where loads wait for unrelated stores.
   slot_bytes_ = tile_ * slot_item_ + 64;
 }
@@ -441,26 +442,6 @@ void Runner::run_job(int64_t begin, int64_t end, char* made) const {
   stream_fence();
 }
 
-/// The number of elements in each row, if a reduction is one of whole rows: the last axes, long
-/// enough to be made row by row; otherwise 0.
-int64_t made_row(const Shape& shape, const Axes& axes) {
-  int64_t n = 1;
-  int axis = axes.ssize() - 1;
-  for (int i = shape.ssize() - 1; i >= 0; --i) {
-    bool reduced = axis >= 0 && axes[axis] == i;
-    if (reduced) --axis;
-    if (shape[i] == 1) continue;
-    if (!reduced) {
-      // Further axes to be reduced would not be next to these.
-      while (axis >= 0 && shape[axes[axis]] == 1) --axis;
-      if (axis >= 0) return 0;
-      break;
-    }
-    n *= shape[i];
-  }
-  return n >= shortest_made_row ? n : 0;
-}
-
 void run_reduction(const Program& program, std::span<Array> inputs, std::span<Array> results,
                    Ref<RefCounted>* kept) {
   auto [kind, axes] = *program.reduction;
@@ -473,6 +454,10 @@ void run_reduction(const Program& program, std::span<Array> inputs, std::span<Ar
     return out.data;
   };
   int64_t n = made_row(program.shape, axes);
+  if (n > 0 && out.size > 0) {
+    const Output* x = squared_and_summed(program, inputs);
+    if (x != nullptr) return reduce_squares(in, x->data, out.size, n, allocate_result());
+  }
   Runner runner(program, inputs, stored, kept);
   if (n > 0 && out.size > 0 && runner.walks_row_major()) {
     runner.prepare();

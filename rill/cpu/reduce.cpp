@@ -482,4 +482,18 @@ void reduce_made_rows(ReduceKind kind, Dtype in, int64_t rows, int64_t n, Dtype 
   });
 }
 
+void reduce_squares(Dtype in, const void* src, int64_t rows, int64_t n, void* dst) {
+  Pass pass{ReduceKind::sum,
+            reduce_kernels::find_squares(in),
+            in,
+            in,
+            static_cast<const uint8_t*>(src),
+            {},
+            n,
+            1,
+            static_cast<uint8_t*>(dst)};
+  if (rows > 1) pass.kept.push_back({rows, n, 1, false});
+  reduce_rows(pass);
+}
+
 }  // namespace rill

@@ -34,4 +34,8 @@ inline constexpr int64_t shortest_made_row = 16;
 void reduce_made_rows(ReduceKind kind, Dtype in, int64_t rows, int64_t n, Dtype out, void* dst,
                       FunctionRef<void(int64_t, int64_t, void*)> make);
 
+/// The sum of the squares of each of `rows` rows of `n` >= shortest_made_row contiguous float32 or
+/// float64. The bits are those of reduce() over the squares in memory.
+void reduce_squares(Dtype in, const void* src, int64_t rows, int64_t n, void* dst);
+
 }  // namespace rill

@@ -35,6 +35,21 @@ Kernel ArithmeticKernel(Dtype dtype) {
   }
 }
 
+template <class A>
+struct SumOfSquares : Sum<A> {
+  template <class D>
+  static HWY_INLINE hn::Vec<D> Load(D d, const A* p, uint64_t) {
+    const auto v = hn::LoadU(d, p);
+    return hn::Mul(v, v);
+  }
+  static A Load(const A* p, uint64_t) { return *p * *p; }
+};
+
+Kernel FindSquares(Dtype dtype) {
+  return dtype == Dtype::float64 ? MakeKernel<double, SumOfSquares<double>>()
+                                 : MakeKernel<float, SumOfSquares<float>>();
+}
+
 template <template <class> class Op>
 Kernel LogicalKernel(Dtype dtype) {
   constexpr uint64_t all_bits = ~uint64_t{0};
@@ -85,6 +100,7 @@ HWY_AFTER_NAMESPACE();
 namespace rill {
 
 HWY_EXPORT(FindArithmetic);
+HWY_EXPORT(FindSquares);
 HWY_EXPORT(Round);
 
 namespace reduce_kernels {
@@ -93,6 +109,8 @@ Kernel find(ReduceKind kind, Dtype dtype) {
   if (kind == ReduceKind::min || kind == ReduceKind::max) return find_order(kind, dtype);
   return HWY_DYNAMIC_DISPATCH(FindArithmetic)(kind, dtype);
 }
+
+Kernel find_squares(Dtype dtype) { return HWY_DYNAMIC_DISPATCH(FindSquares)(dtype); }
 
 void finish(Dtype acc, const void* src, int64_t n, Dtype out, void* dst) {
   if (is_half(out)) {

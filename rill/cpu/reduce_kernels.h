@@ -34,6 +34,9 @@ struct Kernel {
 /// The kernel of any dtype but complex64 (and of complex64 for `all` and `any`).
 Kernel find(ReduceKind kind, Dtype dtype);
 
+/// The sum of the squares of float32 or float64.
+Kernel find_squares(Dtype dtype);
+
 /// `find` for min and max.
 Kernel find_order(ReduceKind kind, Dtype dtype);
 

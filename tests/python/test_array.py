@@ -337,7 +337,7 @@ REFUSED = [
     ("mx.ones(2) < 'a'", TypeError if IS_RILL else ValueError),
     ("mx.ones(2) + None", TypeError),
     ("mx.ones((2, 2)) @ 2", TypeError),
-    ("mx.add('a', 1)", ValueError),
+    ("mx.add('a', 1)", TypeError if IS_RILL else ValueError),
     ("mx.exp('a')", (TypeError, ValueError)),
     ("mx.exp()", TypeError),
     ("mx.exp(mx.ones(2), 1)", TypeError),
@@ -391,3 +391,59 @@ def test_print_options(precision, expression, expected):
     finally:
         mx.set_printoptions(precision=-1)
     assert mx.get_printoptions().precision == -1
+
+
+# Calls with something that is no array, and the name that the error gives.
+NO_ARRAYS = [
+    ("mx.exp({})", "exp"),
+    ("mx.isnan({})", "isnan"),
+    ("mx.add({}, 1)", "add"),
+    ("mx.maximum(mx.ones(2), {})", "maximum"),
+    ("mx.divmod({}, 2)", "divmod"),
+    ("mx.where({}, 1, 2)", "where"),
+    ("mx.where(True, {}, 2)", "where"),
+    ("mx.clip({}, 0, 1)", "clip"),
+    ("mx.partition({}, 1)", "partition"),
+    ("mx.sort({})", "sort"),
+    ("mx.topk({}, 1)", "topk"),
+    ("mx.sum({})", "sum"),
+    ("mx.var({})", "var"),
+    ("mx.argmax({})", "argmax"),
+    ("mx.cumsum({})", "cumsum"),
+    ("mx.softmax({})", "softmax"),
+    ("mx.reshape({}, (1,))", "reshape"),
+    ("mx.transpose({})", "transpose"),
+    ("mx.squeeze({})", "squeeze"),
+    ("mx.broadcast_to({}, (2,))", "broadcast_to"),
+    ("mx.concatenate([mx.ones(2), {}])", "concatenate"),
+    ("mx.stack([{}])", "stack"),
+    ("mx.split({}, 2)", "split"),
+    ("mx.pad({}, 1)", "pad"),
+    ("mx.tile({}, 2)", "tile"),
+    ("mx.take({}, mx.array([0]))", "take"),
+    ("mx.take(mx.ones(2), {})", "take"),
+    ("mx.take_along_axis(mx.ones(2), {}, 0)", "take_along_axis"),
+    ("mx.ones(2).at[0].add({})", "add"),
+    ("mx.ones(2).__setitem__(0, {})", "__setitem__"),
+    ("mx.matmul({}, mx.ones(2))", "matmul"),
+    ("mx.einsum('i', {})", "einsum"),
+    ("mx.outer({}, mx.ones(2))", "outer"),
+    ("mx.conv1d({}, mx.ones((1, 1, 1)))", "conv1d"),
+    ("mx.zeros_like({})", "zeros_like"),
+    ("mx.full(2, {})", "full"),
+    ("mx.array_equal({}, mx.ones(2))", "array_equal"),
+    ("mx.linalg.norm({})", "linalg.norm"),
+    ("mx.linalg.inv({})", "inv"),
+    ("mx.fft.fft({})", "fft"),
+    ("mx.random.normal((2,), loc={})", "random.normal"),
+    ("mx.fast.rms_norm({}, None, 1e-5)", "fast.rms_norm"),
+    ("mx.quantize({})", "quantize"),
+]
+
+
+@pytest.mark.skipif(not IS_RILL, reason="the peer raises TypeError or ValueError")
+@pytest.mark.parametrize("call", NO_ARRAYS, ids=lambda call: call[0])
+def test_what_is_no_array_is_a_type_error(call):
+    for thing in ("'a'", "object()", "{1: 2}"):
+        with pytest.raises(TypeError, match=rf"\[{call[1]}\] expected"):
+            value(call[0].replace("{}", thing))

@@ -27,6 +27,21 @@ def axes_of(ndim: int):
         yield from itertools.combinations(range(ndim), count)
 
 
+@pytest.mark.parametrize("dtype", DTYPES[:-1], ids=str)
+@pytest.mark.parametrize("shape", [*SHAPES, (3, 40_000), (70_001,)], ids=str)
+def test_sums_of_squares(shape, dtype):
+    x = (mx.random.normal(shape, key=mx.random.key(4)) * 3).astype(dtype)
+    stored = mx.square(x)
+    mx.eval(x, stored)
+    for axes in axes_of(len(shape)):
+        for y, squares in ((x, stored), (x.T, stored.T)):
+            assert bits(mx.sum(mx.square(y), axes)) == bits(mx.sum(squares, axes)), axes
+    if len(shape) == 2:
+        assert bits(mx.sum(mx.square(x[:, ::2]), 1)) == bits(
+            mx.sum(mx.contiguous(stored[:, ::2]), 1)
+        )
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_bits_are_those_of_two_steps(shape, dtype):
