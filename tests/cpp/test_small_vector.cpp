@@ -1,5 +1,7 @@
 #include "rill/base/small_vector.h"
 
+#include <gtest/gtest.h>
+
 #include <list>
 
 #include "rill/graph/array.h"
