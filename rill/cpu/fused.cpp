@@ -350,7 +350,10 @@ void Runner::assign_slots() {
 /// Narrow types go in longer tiles; the less an element touches, the longer a tile is.
 void Runner::choose_tile() {
   job_tile_ = tile_ = std::max(usual_tile, tile_bytes / widest());
-  int64_t bytes = int64_t{slot_count_} * slot_item_;
+  // Machine code puts nothing aside in slots, but for the end of a tile.
+  const std::vector<Chain>& chains = code_->chains.all;
+  bool coded = std::all_of(chains.begin(), chains.end(), [](auto& chain) { return chain.code; });
+  int64_t bytes = int64_t{slot_count_ - (coded ? code_->chains.spills : 0)} * slot_item_;
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
     if (!operands_[reg].is_scalar()) bytes += size_of(program_.inputs[reg]);
   }
