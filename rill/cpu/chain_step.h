@@ -14,6 +14,7 @@ struct ChainStep {
   uint8_t operand_count;
   bool number[2];  // by operand
   bool stored;     // the result is read outside of the chain, too
+  bool streamed;   // and goes around the caches, to whole lines of memory
   uint16_t operands[2];
   uint16_t result;
   bool operator==(const ChainStep&) const = default;

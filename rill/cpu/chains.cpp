@@ -7,6 +7,7 @@ namespace rill {
 namespace {
 
 constexpr uint16_t none = 0xffff;
+constexpr int64_t long_program = 1 << 20;  // elements: single operations, too, are chains then
 
 /// The code of a row whose accumulator is its first operand (or only one), and whose is its second.
 struct RowCodes {
@@ -108,7 +109,8 @@ class Joiner {
     Operation op = low_.code[members.back()];
     bool reads_number = false;
     for_registers(members[0], [&](uint16_t reg) { reads_number = reads_number || scalar(reg); });
-    if (members.size() == 1 && !reads_number) return out_.push_back(op);
+    bool is_long = element_count(program_.shape) >= long_program;
+    if (members.size() == 1 && !reads_number && !is_long) return out_.push_back(op);
     for (size_t i : members) {
       for_registers(i, [&](uint16_t reg) { ++inside_[reg]; });
       uint16_t result = low_.code[i].result;
@@ -178,7 +180,7 @@ class Joiner {
     }
     if (two) push(second ? codes.second : codes.first, second ? a : b);
     else links_.push_back({codes.first});
-    ChainStep step = {codes.row, op.operand_count, {}, false, {}, op.result};
+    ChainStep step = {codes.row, op.operand_count, {}, false, false, {}, op.result};
     for (int k = 0; k < op.operand_count; ++k) {
       step.operands[k] = op.operands[k];
       step.number[k] = scalar(op.operands[k]);

@@ -19,8 +19,10 @@ struct Chain {
   std::vector<ChainStep> steps;
   std::shared_ptr<const MachineChain> code;  // if it was worth making
 
-  void run(void* const* where, int64_t n) const {
-    int64_t done = code ? code->run(where, n) : 0;
+  /// With other code, if that is not null, than the chain's own.
+  void run(void* const* where, int64_t n, const MachineChain* other = nullptr) const {
+    const MachineChain* used = other != nullptr ? other : code.get();
+    int64_t done = used != nullptr ? used->run(where, n) : 0;
     if (done < n) kernel(links.data(), where, done, n);
   }
   ChainKernel kernel;

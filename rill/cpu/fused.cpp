@@ -4,6 +4,7 @@
 #include <cstring>
 #include <optional>
 
+#include "rill/cpu/chain_cache.h"
 #include "rill/cpu/copy.h"
 #include "rill/cpu/made_rows.h"
 #include "rill/cpu/program_code.h"
@@ -71,6 +72,7 @@ class Runner {
     for (const TileOperand& operand : operands_) scalar.push_back(operand.is_scalar());
     code_ = &program_code(program_, std::move(scalar), own_code_, kept_);
     make_stores();
+    stream_from_code();
     assign_slots();
     choose_tile();
   }
@@ -88,6 +90,7 @@ class Runner {
   void make_operands();
   bool is_produced(uint16_t reg) const;
   void make_stores();
+  void stream_from_code();
   void assign_slots();
   void choose_tile();
   void run_job(int64_t begin, int64_t end, char* made) const;
@@ -151,7 +154,8 @@ class Runner {
   ProgramCode own_code_;
   SmallVector<TileOperand, 3> operands_;
   SmallVector<Store, 2> stores_;
-  SmallVector<uint16_t, 8> slot_;  // by register
+  std::vector<std::shared_ptr<const MachineChain>> streaming_;  // by chain; empty: none
+  SmallVector<uint16_t, 8> slot_;                               // by register
   uint16_t slot_count_ = 0;
   int slot_item_ = 1;  // bytes of the widest element that is held in a slot
   int64_t slot_bytes_ = 0;
@@ -296,6 +300,40 @@ void Runner::make_stores() {
   stores_.push_back({reg, nullptr, size_of(dtype), narrow(dtype), direct, false, true});
 }
 
+/// Lets chains whose results go around the caches write them there themselves.
+void Runner::stream_from_code() {
+  auto is_read = [&](uint16_t reg) {
+    bool found = false;
+    for (const Operation& op : operations()) {
+      for_operands(op, [&](uint16_t operand) { found = found || operand == reg; });
+      if (op.chain < 0) continue;
+      for (const ChainStep& step : chain(op).steps) {
+        for (int k = 0; k < step.operand_count; ++k) found = found || step.operands[k] == reg;
+      }
+    }
+    return found;
+  };
+  for (size_t c = 0; c < code_->chains.all.size(); ++c) {
+    const Chain& chain = code_->chains.all[c];
+    std::vector<ChainStep> steps = chain.steps;
+    SmallVector<Store*, 2> streamed;
+    for (Store& store : stores_) {
+      if (!store.streaming || store.narrow || is_read(store.reg)) continue;
+      for (ChainStep& step : steps) {
+        if (step.result != store.reg) continue;
+        step.streamed = true;
+        streamed.push_back(&store);
+      }
+    }
+    if (streamed.empty()) continue;
+    auto made = machine_chain(steps, chain.dtype, element_count(program_.shape));
+    if (!made) continue;
+    for (Store* store : streamed) store->direct = true;
+    streaming_.resize(code_->chains.all.size());
+    streaming_[c] = std::move(made);
+  }
+}
+
 /// Slots of the scratch memory, reused after the last use of a register.
 void Runner::assign_slots() {
   const SmallVector<Operation, 8>& code = operations();
@@ -406,7 +444,10 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
     // better.
     for (int i = 0; far_ && code.size() > 1 && i < 2; ++i) prefetch(next++, begin + count, count);
     if (op.chain >= 0) {
-      chain(op).run(const_cast<void**>(where), count);
+      const Chain& chain = this->chain(op);
+      bool whole_lines = begin * size_of(chain.dtype) % 64 == 0;
+      bool streams = whole_lines && !streaming_.empty();
+      chain.run(const_cast<void**>(where), count, streams ? streaming_[op.chain].get() : nullptr);
       continue;
     }
     op.kernel(const_cast<void*>(where[op.result]), where[op.operands[0]], where[op.operands[1]],

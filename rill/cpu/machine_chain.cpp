@@ -134,7 +134,10 @@ class Translator : private Xbyak::CodeGenerator {
     if (step.stored) {
       result.tile = place_of(tiles_, step.result);
       Xbyak::RegExp to = place(result);
-      for (int k = 0; k < wide_; ++k) vmovups(ptr[to + k * vector_bytes_], of_group(group, k));
+      for (int k = 0; k < wide_; ++k) {
+        if (step.streamed) vmovntps(ptr[to + k * vector_bytes_], of_group(group, k));
+        else vmovups(ptr[to + k * vector_bytes_], of_group(group, k));
+      }
     }
     release_if_read(step.result);
   }

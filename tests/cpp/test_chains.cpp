@@ -127,7 +127,7 @@ INSTANTIATE_TEST_SUITE_P(All, Chained,
                                           testing::Values("avx512", "avx2")));
 
 TEST(Chain, HasNoMachineCodeForOtherTargets) {
-  ChainStep step{Row::add, 2, {false, false}, true, {0, 1}, 2};
+  ChainStep step{Row::add, 2, {false, false}, true, false, {0, 1}, 2};
   EXPECT_EQ(translate({&step, 1}, Dtype::float32, "neon"), nullptr);
   EXPECT_EQ(translate({&step, 1}, Dtype::float32, "scalar"), nullptr);
 }

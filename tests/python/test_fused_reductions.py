@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import rill.core as mx
+from support import to_numpy
 
 SHAPES = [(5,), (40_000,), (3, 17), (64, 16), (7, 100_000), (4, 1, 33, 5), (2, 3, 0), (0, 40), ()]
 DTYPES = [mx.float32, mx.float16, mx.bfloat16, mx.float64, mx.int8, mx.int32, mx.bool_]
@@ -105,3 +106,24 @@ def test_what_is_stored_and_reduced_is_one_register(shape):
     mx.eval(y, total)
     np.testing.assert_allclose(np.array(y), np.tanh(np.array(x) * 2), rtol=1e-6)
     assert bits(total) == bits(mx.sum(y, axis=0))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(4111, 2003), (8_234_567,), (2, 4_100_001)])
+def test_results_that_go_around_the_caches(shape, dtype):
+    """Large results are written by the chains that compute them, also where rows end anywhere."""
+    dtype = getattr(mx, dtype)
+    x = mx.random.normal(shape, key=mx.random.key(1)).astype(dtype)
+    y = mx.random.normal(shape, key=mx.random.key(2)).astype(dtype)
+    mx.eval(x, y)
+    a, b = to_numpy(x), to_numpy(y)
+    product = x * y + x
+    total, ratio = product.sum(-1), mx.sqrt(mx.square(product)) / y
+    mx.eval(product, total, ratio, single := x + y, shifted := x[1:] + x[:-1])
+    expected = a * b + a
+    np.testing.assert_array_equal(to_numpy(product), expected)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_array_equal(to_numpy(ratio), np.abs(expected) / b)
+    np.testing.assert_array_equal(to_numpy(single), a + b)
+    np.testing.assert_array_equal(to_numpy(shifted), a[1:] + a[:-1])
+    np.testing.assert_array_equal(to_numpy(total), to_numpy(mx.array(product).sum(-1)))
