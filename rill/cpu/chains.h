@@ -18,6 +18,7 @@ struct Chain {
   std::vector<ChainLink> links;
   std::vector<ChainStep> steps;
   std::shared_ptr<const MachineChain> code;  // if it was worth making
+  ChainKernel kernel;
 
   /// With other code, if that is not null, than the chain's own.
   void run(void* const* where, int64_t n, const MachineChain* other = nullptr) const {
@@ -25,7 +26,6 @@ struct Chain {
     int64_t done = used != nullptr ? used->run(where, n) : 0;
     if (done < n) kernel(links.data(), where, done, n);
   }
-  ChainKernel kernel;
 };
 
 struct Chains {

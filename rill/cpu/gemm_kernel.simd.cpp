@@ -258,13 +258,20 @@ constexpr RegisterKernel kernels_of_forms[2][2] = {
     {full_kernel<Form::panel, Form::panel>, full_kernel<Form::panel, Form::matrix>},
     {full_kernel<Form::matrix, Form::panel>, full_kernel<Form::matrix, Form::matrix>}};
 
+/// What all calls for a block or a tile have in common.
+template <class Product>
+RegisterCall call_for(const Product& product) {
+  RegisterCall call = {};
+  call.ldc = product.ldc;
+  call.depth = product.depth;
+  call.alpha = product.alpha;
+  call.accumulate = product.accumulate;
+  return call;
+}
+
 void multiply_impl(const Block& block) {
   const int64_t panel = lanes_of_b * block.depth;
-  RegisterCall call = {};
-  call.ldc = block.ldc;
-  call.depth = block.depth;
-  call.alpha = block.alpha;
-  call.accumulate = block.accumulate;
+  RegisterCall call = call_for(block);
   for (int64_t col = 0; col < block.cols; col += lanes_of_b) {
     call.b = block.b + col * block.depth;
     call.cols = std::min(lanes_of_b, block.cols - col);
@@ -331,11 +338,7 @@ Form take_b(const Tile& tile, int64_t col, RegisterCall& call) {
 
 void multiply_tile_impl(const Tile& tile) {
   const int64_t panel = lanes_of_b * tile.depth;
-  RegisterCall call = {};
-  call.ldc = tile.ldc;
-  call.depth = tile.depth;
-  call.alpha = tile.alpha;
-  call.accumulate = tile.accumulate;
+  RegisterCall call = call_for(tile);
   for (int64_t col = 0; col < tile.cols; col += lanes_of_b) {
     call.cols = std::min(lanes_of_b, tile.cols - col);
     Form form_b = take_b(tile, col, call);

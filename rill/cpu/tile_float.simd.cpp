@@ -7,6 +7,8 @@
 // The order matters: the target is chosen above.
 #include <hwy/highway.h>
 
+#include "rill/cpu/tile_vectors-inl.h"
+// The order matters: the rows are types above.
 #include "rill/cpu/tile_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -11,6 +11,8 @@
 #include <cstring>
 
 #include "rill/cpu/half-inl.h"
+#include "rill/cpu/tile_vectors-inl.h"
+// The order matters: the rows are types above.
 #include "rill/cpu/tile_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -9,30 +9,23 @@
 // The order matters: the target is chosen above.
 #include "rill/cpu/half-inl.h"
 #include "rill/cpu/tile_loops-inl.h"
+#include "rill/cpu/tile_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rill {
 namespace HWY_NAMESPACE {
 
 template <class T>
-void add_integer(TileKernels& kernels) {
-  constexpr Dtype dtype = dtype_of<T>();
-#define UNARY(name, domain, expression, tangent, doc) \
-  if constexpr (contains(Domain::domain, dtype))      \
-    add_loop<name##_row, T, T, false>(kernels, Row::name, dtype);
-#define MEASURE UNARY
-#define PREDICATE(...)
-#define BINARY(name, domain, expression, tangent_a, tangent_b, doc) \
-  if constexpr (contains(Domain::domain, dtype))                    \
-    add_loop<name##_row, T, T, true>(kernels, Row::name, dtype);
-#define COMPARE(...)
-#include "rill/ops/elementwise.def"
-#undef UNARY
-#undef MEASURE
-#undef PREDICATE
-#undef BINARY
-#undef COMPARE
-}
+struct IntegerKernels {
+  template <class Op>
+  static void unary(void* dst, const void* a, const void* b, const void* c, int64_t n) {
+    unary_loop<Op, T, T>(dst, a, b, c, n);
+  }
+  template <class Op>
+  static void binary(void* dst, const void* a, const void* b, const void* c, int64_t n) {
+    binary_loop<Op, T, T>(dst, a, b, c, n);
+  }
+};
 
 template <class T>
 void add_tests(TileKernels& kernels) {
@@ -135,7 +128,7 @@ void add_division(TileKernels& kernels) {
 
 template <class... T>
 void add_types(TileKernels& kernels) {
-  (add_integer<T>(kernels), ...);
+  (add_value_rows<dtype_of<T>(), IntegerKernels<T>>(kernels), ...);
   (add_tests<T>(kernels), ...);
   (add_division<T>(kernels), ...);
 }

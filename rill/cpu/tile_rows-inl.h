@@ -1,4 +1,5 @@
-// The rows of the table that have a value, as tile kernels.
+// The rows of the table that have a value, as tile kernels. Include it after the file that makes
+// the rows types, tile_vectors-inl.h or tile_loops-inl.h.
 #if defined(RILL_CPU_TILE_ROWS_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef RILL_CPU_TILE_ROWS_INL_H
 #undef RILL_CPU_TILE_ROWS_INL_H
@@ -7,7 +8,6 @@
 #endif
 
 #include "rill/cpu/tile_kernels.h"
-#include "rill/cpu/tile_vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rill {
