@@ -13,20 +13,16 @@ PEERS = FRAMEWORKS[1:]
 class Limit:
     """The least time the machine allows: a measured memory pass, or a count of float operations.
 
-    `kind` names a figure of limits.cpp; a memory pass is over 16M floats and `amount` scales it,
-    for "flops" `amount` is the number of operations.
+    `kind` names a figure of limits.cpp. A memory pass is over 16M floats and `amount` scales it;
+    for "gflops" `amount` is the number of operations.
     """
 
     kind: str
     amount: float = 1.0
 
-    def ms(self, limits: dict[str, float]) -> float | None:
-        """Returns milliseconds, or None when the limit was not measured."""
-        if self.kind == "flops":
-            rate = limits.get("gflops")
-            return self.amount / (rate * 1e6) if rate else None
-        pass_ms = limits.get(self.kind)
-        return pass_ms * self.amount if pass_ms else None
+    def ms(self, figure: float) -> float:
+        """Returns milliseconds, given the figure: those of a memory pass, or GFLOP/s."""
+        return self.amount / (figure * 1e6) if self.kind == "gflops" else figure * self.amount
 
 
 @dataclass(frozen=True)

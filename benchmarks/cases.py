@@ -320,7 +320,7 @@ SUM = Limit("sum")
 def _matmul(size: int, bf16: bool = False) -> Case:
     return Case(
         f"matmul {'bf16' if bf16 else 'f32'} {size}", "matmul", normal((size, size), (size, size)),
-        np.matmul, every=lambda m, a, b: a @ b, mark=MATMUL, limit=Limit("flops", 2.0 * size**3),
+        np.matmul, every=lambda m, a, b: a @ b, mark=MATMUL, limit=Limit("gflops", 2.0 * size**3),
         bf16=bf16, tolerance=2e-2 if bf16 else 1e-4,
     )  # fmt: skip
 
@@ -381,7 +381,7 @@ CASES = (
          mlx=lambda mx, x, w: mx.conv2d(x, w, padding=1), torch=torch_conv, jax=jax_conv,
          setup={"torch": torch_conv_setup,
                 "jax": lambda jnp, x, w: (x, jnp.transpose(w, (1, 2, 3, 0)))},
-         limit=Limit("flops", 2.0 * 8 * 56 * 56 * 64 * 64 * 9)),
+         limit=Limit("gflops", 2.0 * 8 * 56 * 56 * 64 * 64 * 9)),
     Case("fft 1M", "library", complex_input, np.fft.fft, every=lambda m, x: m.fft.fft(x)),
     Case("sort 4M", "library", normal((1 << 22,)), np.sort, mlx=lambda mx, x: mx.sort(x),
          torch=lambda torch, x: torch.sort(x).values, jax=lambda jnp, x: jnp.sort(x),

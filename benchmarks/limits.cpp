@@ -1,5 +1,7 @@
 // Measures what this machine allows: memory passes over 16M floats and the multiply-add rate.
-// Prints one JSON object: add, copy, fill, sum in milliseconds (medians) and gflops (best).
+// Usage: limits THREADS. For each line "KIND SECONDS" on standard input it measures for about that
+// long and prints the samples on a line, a JSON list: milliseconds of a pass for add, copy, fill
+// and sum, GFLOP/s for gflops.
 
 #include <sys/mman.h>
 
@@ -7,9 +9,10 @@
 #include <barrier>
 #include <chrono>
 #include <cstddef>
-#include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <iostream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -29,7 +32,6 @@ constexpr int lanes = 4;
 typedef float Vector __attribute__((vector_size(lanes * sizeof(float)), may_alias));
 
 constexpr size_t count = size_t{1} << 24;
-constexpr int rounds = 41;
 
 /// Writes past the caches where the instruction set can.
 inline void stream(float* to, Vector value) {
@@ -68,44 +70,47 @@ double milliseconds() {
   return duration<double, std::milli>(steady_clock::now().time_since_epoch()).count();
 }
 
-/// Runs `body(thread)` on every core at once, `rounds` times; the times of all rounds, sorted.
-std::vector<double> timed(int threads, const std::function<void(int)>& body) {
+/// Runs `body(thread)` on every core at once, three times or more, for `seconds`; the time of each.
+std::vector<double> timed(int threads, double seconds, const std::function<void(int)>& body) {
   std::vector<double> times;
+  bool more = true;
   std::barrier sync(threads);
+  const double end = milliseconds() + seconds * 1e3;
   auto work = [&](int self) {
-    for (int round = 0; round < rounds; ++round) {
+    while (more) {
       sync.arrive_and_wait();
       const double start = milliseconds();
       body(self);
       sync.arrive_and_wait();
-      if (self == 0) times.push_back(milliseconds() - start);
+      if (self == 0) {
+        times.push_back(milliseconds() - start);
+        more = times.size() < 3 || milliseconds() < end;
+      }
+      sync.arrive_and_wait();
     }
   };
   std::vector<std::jthread> team;
   for (int self = 1; self < threads; ++self) team.emplace_back(work, self);
   work(0);
-  team.clear();
-  std::sort(times.begin(), times.end());
   return times;
 }
 
-/// Calls `step(i)` for this thread's share of the floats, in blocks of four vectors.
+/// Calls `step(thread, i)` for this thread's share of the floats, in blocks of four vectors.
 template <class Step>
-double pass(int threads, Step step) {
-  const auto times = timed(threads, [&](int self) {
+std::vector<double> pass(int threads, double seconds, Step step) {
+  return timed(threads, seconds, [&](int self) {
     const size_t block = 4 * lanes, blocks = count / block;
     const size_t end = blocks * (self + 1) / threads * block;
     for (size_t i = blocks * self / threads * block; i < end; i += block) step(self, i);
     store_fence();
   });
-  return times[times.size() / 2];
 }
 
 /// The sums are named one by one: an array of them would stay in memory.
-double gflops(int threads) {
+std::vector<double> gflops(int threads, double seconds) {
   constexpr int chains = 12, steps = 200'000;
   std::vector<float> sinks(threads);
-  const auto times = timed(threads, [&](int self) {
+  auto samples = timed(threads, seconds, [&](int self) {
     const Vector a = Vector{} + 0.999f, b = Vector{} + 1e-3f;
     Vector s0 = a, s1 = a, s2 = a, s3 = a, s4 = a, s5 = a;
     Vector s6 = a, s7 = a, s8 = a, s9 = a, s10 = a, s11 = a;
@@ -124,39 +129,71 @@ double gflops(int threads) {
   for (const float sink : sinks) {
     if (!(sink > 0)) std::abort();
   }
-  return 2.0 * chains * lanes * steps * threads / (times.front() * 1e6);
+  for (double& sample : samples) sample = 2.0 * chains * lanes * steps * threads / (sample * 1e6);
+  return samples;
 }
+
+/// The arrays that are passed over, and the measurements by name.
+class Machine {
+ public:
+  explicit Machine(int threads) : threads_(threads), sums_(threads) {}
+
+  /// Empty for a name that is none.
+  std::vector<double> measure(const std::string& kind, double seconds) {
+    float *a = a_, *b = b_, *c = c_;
+    if (kind == "add") {
+      return pass(threads_, seconds, [=](int, size_t i) {
+        for (size_t j = i; j < i + 4 * lanes; j += lanes) stream(c + j, load(a + j) + load(b + j));
+      });
+    }
+    if (kind == "copy") {
+      return pass(threads_, seconds, [=](int, size_t i) {
+        for (size_t j = i; j < i + 4 * lanes; j += lanes) stream(c + j, load(a + j));
+      });
+    }
+    if (kind == "fill") {
+      return pass(threads_, seconds, [=](int, size_t i) {
+        for (size_t j = i; j < i + 4 * lanes; j += lanes) stream(c + j, Vector{} + 3.0f);
+      });
+    }
+    if (kind == "sum") return sum(seconds);
+    if (kind == "gflops") return gflops(threads_, seconds);
+    return {};
+  }
+
+ private:
+  std::vector<double> sum(double seconds) {
+    auto samples = pass(threads_, seconds, [this](int self, size_t i) {
+      for (int j = 0; j < 4; ++j) sums_[self].parts[j] += load(a_ + i + j * lanes);
+    });
+    double total = 0;
+    for (const Sum& s : sums_) total += s.parts[0][0];
+    if (!(total > 0)) std::abort();
+    return samples;
+  }
+
+  struct alignas(256) Sum {
+    Vector parts[4] = {};
+  };
+  int threads_;
+  std::vector<Sum> sums_;
+  float *a_ = huge_floats(1), *b_ = huge_floats(2), *c_ = huge_floats(0);
+};
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const int wanted = argc > 1 ? std::atoi(argv[1]) : 0;
-  const int threads = wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency());
-  float *a = huge_floats(1), *b = huge_floats(2), *c = huge_floats(0);
-  struct alignas(256) Sum {
-    Vector parts[4] = {};
-  };
-  std::vector<Sum> sums(threads);
-
-  const double add = pass(threads, [&](int, size_t i) {
-    for (size_t j = i; j < i + 4 * lanes; j += lanes) stream(c + j, load(a + j) + load(b + j));
-  });
-  const double copy = pass(threads, [&](int, size_t i) {
-    for (size_t j = i; j < i + 4 * lanes; j += lanes) stream(c + j, load(a + j));
-  });
-  const double fill = pass(threads, [&](int, size_t i) {
-    for (size_t j = i; j < i + 4 * lanes; j += lanes) stream(c + j, Vector{} + 3.0f);
-  });
-  const double sum = pass(threads, [&](int self, size_t i) {
-    for (int j = 0; j < 4; ++j) sums[self].parts[j] += load(b + i + j * lanes);
-  });
-  const double rate = gflops(threads);
-  double total = 0;
-  for (const Sum& s : sums) total += s.parts[0][0];
-  if (!(total > 0)) return 1;
-  std::printf(
-      "{\"add\": %.4f, \"copy\": %.4f, \"fill\": %.4f, \"sum\": %.4f, \"gflops\": %.1f, "
-      "\"threads\": %d}\n",
-      add, copy, fill, sum, rate, threads);
+  Machine machine(wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency()));
+  std::string kind;
+  for (double seconds; std::cin >> kind >> seconds;) {
+    std::cout << "[";
+    const char* separator = "";
+    for (const double sample : machine.measure(kind, seconds)) {
+      std::cout << separator << sample;
+      separator = ", ";
+    }
+    std::cout << "]" << std::endl;
+  }
   return 0;
 }

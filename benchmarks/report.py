@@ -45,19 +45,27 @@ class Row:
 
 def judge(record: dict) -> list[Row]:
     """Returns a row per case of the record that the table still has."""
-    times = {name: result["ms"] for name, result in record["cases"].items()}
+    results = record["cases"]
+    times = {name: result["ms"] for name, result in results.items()}
     gpu = record["device"] == "gpu"
     return [
-        _row(BY_NAME[name], ms, {} if gpu else record["limits"], times, gpu)
-        for name, ms in times.items()
+        _row(BY_NAME[name], result["ms"], _limit(BY_NAME[name], result, record), times, gpu)
+        for name, result in results.items()
         if name in BY_NAME
     ]
 
 
-def _row(case: Case, ms: dict, limits: dict, times: dict, gpu: bool) -> Row:
+def _limit(case: Case, result: dict, record: dict) -> float | None:
+    """Returns the limit measured beside the case; old records have one for all cases."""
+    if not case.limit or record["device"] == "gpu":
+        return None
+    figure = result.get("limit") or record["limits"].get(case.limit.kind)
+    return case.limit.ms(figure) if figure else None
+
+
+def _row(case: Case, ms: dict, limit: float | None, times: dict, gpu: bool) -> Row:
     peers = [name for name in PEERS if name in ms]
     best = min(peers, key=ms.__getitem__, default=None)
-    limit = case.limit.ms(limits) if case.limit else None
     rill = ms.get("rill")
     ratio = rill / ms[best] if rill and best else None
     limit_ratio = rill / limit if rill and limit else None

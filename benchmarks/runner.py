@@ -38,9 +38,13 @@ FULL = Effort()
 
 @dataclass
 class Result:
-    """What became of one case: medians and first calls in ms, or the reason there is none."""
+    """What became of one case: medians and first calls in ms, or the reason there is none.
+
+    `limit` is the figure of the case's limit, measured in the same turns as the frameworks.
+    """
 
     ms: dict[str, float] = field(default_factory=dict)
+    limit: float | None = None
     spread: dict[str, list[float]] = field(default_factory=dict)
     first_ms: dict[str, float] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -156,9 +160,51 @@ def wait_until_idle(workers: list[Worker], seconds: float = 1.0) -> None:
         quiet = quiet + 1 if sum(worker.processor_time() for worker in workers) == before else 0
 
 
-def run_case(case: Case, workers: list[Worker], effort: Effort) -> Result:
-    """Measures a case on every worker; never raises for a worker's failure."""
+class Limits:
+    """The program that measures what the machine allows; measures nothing where it can't be had."""
+
+    seconds = 0.1
+
+    def __init__(self):
+        self.process: subprocess.Popen | None = None
+        threads = str(len(os.sched_getaffinity(0)))
+        try:
+            command = [str(build_limits()), threads]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            self.process = subprocess.Popen(command, text=True, bufsize=1, **pipes)
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"limits: {error}", file=sys.stderr)
+
+    def samples(self, kind: str) -> list[float]:
+        """Returns figures of `kind` as they are now: milliseconds of a pass, or GFLOP/s."""
+        if not self.process:
+            return []
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(f"{kind} {self.seconds}\n")
+        return json.loads(self.process.stdout.readline())
+
+    def all(self) -> dict[str, float]:
+        """Returns each figure now; empty when nothing can be measured."""
+        kinds = ("add", "copy", "fill", "sum", "gflops")
+        return {kind: self.figure(kind, self.samples(kind)) for kind in kinds if self.process}
+
+    @staticmethod
+    def figure(kind: str, samples: list[float]) -> float:
+        """Returns the median pass, as for frameworks, or the best rate of arithmetic."""
+        return max(samples) if kind == "gflops" else statistics.median(samples)
+
+    def stop(self) -> None:
+        """Ends the program."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+def run_case(case: Case, workers: list[Worker], limits: Limits, effort: Effort) -> Result:
+    """Measures a case on every worker, and its limit; never raises for a worker's failure."""
     result = Result()
+    bounds: list[float] = []
     samples: dict[str, list[list[float]]] = {}
     needs: dict[str, float] = {}
     for worker in workers:
@@ -190,6 +236,8 @@ def run_case(case: Case, workers: list[Worker], effort: Effort) -> Result:
             else:
                 result.reasons[name] = answer["error"]
                 del samples[name]
+            if name == "rill" and case.limit:
+                bounds += limits.samples(case.limit.kind)
     for worker in workers:
         if worker.process:
             with contextlib.suppress(WorkerFailed):
@@ -197,6 +245,8 @@ def run_case(case: Case, workers: list[Worker], effort: Effort) -> Result:
     for name, turns in samples.items():
         result.ms[name] = statistics.median(x for turn in turns for x in turn)
         result.spread[name] = [statistics.median(turn) for turn in turns]
+    if case.limit and bounds:
+        result.limit = limits.figure(case.limit.kind, bounds)
     return result
 
 
@@ -212,23 +262,12 @@ def build_limits() -> Path:
     return program
 
 
-def measure_limits() -> dict[str, float]:
-    """Returns the machine's limits now: memory passes in ms, gflops; empty if it cannot."""
-    threads = str(len(os.sched_getaffinity(0)))
-    try:
-        output = subprocess.check_output([str(build_limits()), threads], timeout=120)
-        return json.loads(output)
-    except (OSError, subprocess.SubprocessError) as error:
-        print(f"limits: {error}", file=sys.stderr)
-        return {}
-
-
 def best_limits(measured: list[dict[str, float]]) -> dict[str, float]:
     """Returns the best of several measurements: the machine can do what it once did."""
     best: dict[str, float] = {}
     for limits in measured:
         for name, value in limits.items():
-            better = max if name in ("gflops", "threads") else min
+            better = max if name == "gflops" else min
             best[name] = better(best.get(name, value), value)
     return best
 
@@ -274,7 +313,8 @@ def processor() -> str:
 def run_all(cases: list[Case], workers: list[Worker], effort: Effort) -> dict:
     """Runs the cases and returns the record that is kept as JSON."""
     started, load = time.time(), os.getloadavg()[0]
-    measured = [measure_limits()]
+    limits = Limits()
+    measured = [limits.all()]
     for worker in workers:
         try:
             worker.start()
@@ -282,16 +322,16 @@ def run_all(cases: list[Case], workers: list[Worker], effort: Effort) -> dict:
             print(f"{worker.framework}: {error}", file=sys.stderr)
     results = {}
     for number, case in enumerate(cases, 1):
-        result = run_case(case, [w for w in workers if not w.missing], effort)
+        result = run_case(case, [w for w in workers if not w.missing], limits, effort)
         results[case.name] = vars(result)
         times = "  ".join(f"{name} {ms:.4g}" for name, ms in result.ms.items())
         print(f"[{number}/{len(cases)}] {case.name}: {times}", file=sys.stderr, flush=True)
         for name, reason in result.reasons.items():
             print(f"    {name}: {reason}", file=sys.stderr)
         if number == (len(cases) + 1) // 2 or number == len(cases):
-            measured.append(measure_limits())
-    for worker in workers:
-        worker.stop()
+            measured.append(limits.all())
+    for process in (*workers, limits):
+        process.stop()
     return {
         "date": time.strftime("%Y-%m-%d %H:%M", time.localtime(started)),
         "seconds": round(time.time() - started),

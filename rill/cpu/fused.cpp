@@ -69,7 +69,10 @@ class Runner {
     place_results();
     make_operands();
     SmallVector<bool, 8> scalar;
-    for (const TileOperand& operand : operands_) scalar.push_back(operand.is_scalar());
+    for (uint16_t reg = 0; reg < operand_count(); ++reg) {
+      scalar.push_back(operands_[reg].is_scalar());
+      if (!scalar.back()) arrays_.push_back(reg);
+    }
     code_ = &program_code(program_, std::move(scalar), own_code_, kept_);
     make_stores();
     stream_from_code();
@@ -153,6 +156,7 @@ class Runner {
   const ProgramCode* code_ = nullptr;  // what is kept, or:
   ProgramCode own_code_;
   SmallVector<TileOperand, 3> operands_;
+  SmallVector<uint16_t, 3> arrays_;  // the operands that are more than one number
   SmallVector<Store, 2> stores_;
   std::vector<std::shared_ptr<const MachineChain>> streaming_;  // by chain; empty: none
   SmallVector<uint16_t, 8> slot_;                               // by register
@@ -392,9 +396,7 @@ void Runner::choose_tile() {
   const std::vector<Chain>& chains = code_->chains.all;
   bool coded = std::all_of(chains.begin(), chains.end(), [](auto& chain) { return chain.code; });
   int64_t bytes = int64_t{slot_count_ - (coded ? code_->chains.spills : 0)} * slot_item_;
-  for (uint16_t reg = 0; reg < operand_count(); ++reg) {
-    if (!operands_[reg].is_scalar()) bytes += size_of(program_.inputs[reg]);
-  }
+  for (uint16_t reg : arrays_) bytes += size_of(program_.inputs[reg]);
   for (const Store& store : stores_) bytes += store.item;
   while (tile_ > shortest_tile && bytes * tile_ > tile_set_bytes) tile_ /= 2;
   while (!far_ && tile_ < longest_tile && 2 * bytes * tile_ <= tile_set_bytes) tile_ *= 2;
@@ -428,8 +430,7 @@ void Runner::prefetch(size_t array, int64_t begin, int64_t count) const {
 
 void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* scratch,
                       char* made) const {
-  for (uint16_t reg = 0; reg < operand_count(); ++reg) {
-    if (operands_[reg].is_scalar()) continue;
+  for (uint16_t reg : arrays_) {
     char* own = operands_[reg].needs_slot() ? slot(scratch, reg) : nullptr;
     where[reg] = operands_[reg].fetch(begin, count, own, own ? raw(scratch, reg) : nullptr);
   }
@@ -483,7 +484,9 @@ void Runner::run_job(int64_t begin, int64_t end, char* made) const {
   for (int64_t at = begin; at < end; at += tile_) {
     run_tile(at, std::min(tile_, end - at), where.data(), scratch, made);
   }
-  stream_fence();
+  if (std::any_of(stores_.begin(), stores_.end(), [](auto& out) { return out.streaming; })) {
+    stream_fence();
+  }
 }
 
 void run_reduction(const Program& program, std::span<Array> inputs, std::span<Array> results,

@@ -274,6 +274,31 @@ std::span<const RowInfo> elementwise_rows() { return {rows, std::size_t{row_coun
 const RowInfo& info(Row row) { return rows[static_cast<int>(row)]; }
 const OpInfo& op_of(Row row) { return ops[static_cast<int>(row)]; }
 
+double element_cost(Row row) {
+  constexpr double simple = 0.02;
+  constexpr double function = 0.2;  // as exp
+  switch (info(row).kind) {
+    case RowKind::test:
+    case RowKind::compare:
+    case RowKind::cast:
+    case RowKind::select: return simple;
+    default: break;
+  }
+  switch (row) {
+    case Row::add:
+    case Row::subtract:
+    case Row::multiply:
+    case Row::divide:
+    case Row::negative:
+    case Row::abs:
+    case Row::square:
+    case Row::sqrt:
+    case Row::minimum:
+    case Row::maximum: return simple;
+    default: return function;
+  }
+}
+
 Dtype compute_dtype(Row row, Dtype dtype) {
   Dtype found = compute_dtypes[static_cast<int>(row)][static_cast<int>(dtype)];
   require(found != no_dtype, "[{}] is not defined for {}", info(row).name, name_of(dtype));

@@ -61,6 +61,8 @@ struct RowInfo {
 const RowInfo& info(Row row);
 std::span<const RowInfo> elementwise_rows();
 const OpInfo& op_of(Row row);
+/// Roughly the nanoseconds that one core takes for an element that is in a near cache.
+double element_cost(Row row);
 
 /// The dtype in which a row computes operands of this (promoted) dtype. Throws
 /// std::invalid_argument, naming the operation, when there is no such kernel.

@@ -264,8 +264,10 @@ Step Builder::fused_step(uint32_t last) {
     for (int k = 0; k < instruction.operand_count; ++k) number(instruction.operands[k]);
   }
   for (uint16_t& reg : program.outputs) number(reg);
-  step.cost = bytes_cost(step) + 50 +
-              0.2 * static_cast<double>(element_count(program.shape) * program.code.ssize());
+  double of_element = 0;
+  for (const Instruction& instruction : program.code) of_element += element_cost(instruction.row);
+  step.cost =
+      bytes_cost(step) + 50 + of_element * static_cast<double>(element_count(program.shape));
   return step;
 }
 
