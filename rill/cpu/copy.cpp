@@ -229,7 +229,7 @@ void run(const Plan& plan, const uint8_t* src, uint8_t* dst, bool stream) {
   for (const Dim& dim : dims) count *= dim.count;
   int64_t grain = std::max<int64_t>(1, chunk_bytes / (piece.rows * piece.columns * plan.item));
 
-  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+  auto copy_pieces = [&](int64_t begin, int64_t end) {
     SmallVector<int64_t, 8> index(dims.size());
     int64_t rest = begin;
     for (int i = dims.ssize() - 1; i >= 0; --i) {
@@ -250,7 +250,9 @@ void run(const Plan& plan, const uint8_t* src, uint8_t* dst, bool stream) {
       for (int i = dims.ssize() - 1; i >= 0 && ++index[i] == dims[i].count; --i) index[i] = 0;
     }
     if (stream) stream_fence();
-  });
+  };
+  // Neighbours among the transposed ones read parts of the same pages.
+  parallel_for(count, grain, copy_pieces, plan.crossed ? Chunks::in_turn : Chunks::apart);
 }
 
 }  // namespace

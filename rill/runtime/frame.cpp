@@ -72,9 +72,10 @@ void Frame::run_stage(const FrameStage& stage, Stream stream, int64_t queued) {
     for (uint32_t s : stage.branches[branch])
       run_step(steps_[s], stream, queued, static_cast<int>(branch));
   };
-  parallel_for(static_cast<int64_t>(stage.branches.size()), 1, [&](int64_t begin, int64_t end) {
+  auto run_branches = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) run_branch(static_cast<size_t>(i));
-  });
+  };
+  parallel_for(static_cast<int64_t>(stage.branches.size()), 1, run_branches, Chunks::in_turn);
   for (Output* result : stage.released) result->buffer = nullptr;
   for (Array* home : stage.done_with) *home = Array();
 }
