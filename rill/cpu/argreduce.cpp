@@ -146,10 +146,12 @@ void search_bool_rows(const Task& task) {
   const auto byte = static_cast<uint8_t>(*task.unbeatable);
   const int64_t few = std::min(glance, task.count);
   const int64_t rows = items_of(task.kept);
+  const int64_t ahead = task.kept.empty() ? 0 : 24 * task.kept.back().src;  // a line of each row
   std::atomic<bool> is_left{false};
   parallel_for(rows, 8192, [&](int64_t begin, int64_t end) {
     bool left = false;
     for_rows(task.kept, begin, end, [&](Offsets at) {
+      __builtin_prefetch(task.src + at.src + ahead);
       const int64_t place = first_place(task.src + at.src, few, byte);
       const bool open = place == few && few < task.count;
       task.dst[at.dst] = open ? undecided : place == few ? 0 : static_cast<uint32_t>(place);

@@ -162,15 +162,17 @@ struct RegisterCall {
   int64_t ldc;
   int64_t cols, depth;
   float alpha;
-  bool accumulate;
+  Addend addend;  // its first row is added to the first of these
 };
 
 template <int Rows>
 HWY_ATTR inline void add_to_edge(const RegisterCall& call, const float* sums) {
+  const auto& [added, stride, factor] = call.addend;
   for (int i = 0; i < Rows; ++i) {
     float* row = call.c + i * call.ldc;
     for (int64_t j = 0; j < call.cols; ++j) {
-      row[j] = sums[i * lanes_of_b + j] + (call.accumulate ? row[j] : 0.0f);
+      const float old = added != nullptr ? factor * added[i * stride + j] : 0.0f;
+      row[j] = sums[i * lanes_of_b + j] + old;
     }
   }
 }
@@ -220,6 +222,7 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
       high[i] = hn::MulAdd(value, b1, high[i]);
     }
   }
+  const auto& [added, stride, factor] = call.addend;
   const Vector alpha = hn::Set(d, call.alpha);
   if (call.cols < lanes_of_b) {
     HWY_ALIGN float edge[Rows * lanes_of_b];
@@ -233,8 +236,12 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
     float* row = call.c + i * call.ldc;
-    Vector old0 = call.accumulate ? hn::LoadU(d, row) : hn::Zero(d);
-    Vector old1 = call.accumulate ? hn::LoadU(d, row + half) : hn::Zero(d);
+    Vector old0 = hn::Zero(d);
+    Vector old1 = hn::Zero(d);
+    if (added != nullptr) {
+      old0 = hn::Mul(hn::Set(d, factor), hn::LoadU(d, added + i * stride));
+      old1 = hn::Mul(hn::Set(d, factor), hn::LoadU(d, added + i * stride + half));
+    }
     hn::StoreU(hn::Add(hn::Mul(alpha, low[i]), old0), d, row);
     hn::StoreU(hn::Add(hn::Mul(alpha, high[i]), old1), d, row + half);
   }
@@ -265,8 +272,13 @@ RegisterCall call_for(const Product& product) {
   call.ldc = product.ldc;
   call.depth = product.depth;
   call.alpha = product.alpha;
-  call.accumulate = product.accumulate;
   return call;
+}
+
+/// The part of an addend that begins with its element (row, col).
+Addend from_element(const Addend& addend, int64_t row, int64_t col) {
+  if (addend.rows == nullptr) return addend;
+  return {addend.rows + row * addend.stride + col, addend.stride, addend.factor};
 }
 
 void multiply_impl(const Block& block) {
@@ -282,6 +294,7 @@ void multiply_impl(const Block& block) {
       int64_t rows = std::min(register_rows, block.rows - row);
       call.a = block.a + row * block.depth;
       call.c = block.c + row * block.ldc + col;
+      if (block.accumulate) call.addend = {call.c, call.ldc, 1};
       kernels_of_rows[static_cast<size_t>(rows - 1)](call);
       call.next_b = std::min(call.next_b + block.depth * floats_of_line, last_b);
     }
@@ -321,13 +334,13 @@ Form take_a(const Tile& tile, int64_t row, int64_t rows, bool packed, RegisterCa
   return Form::matrix;
 }
 
-/// The same for B, which only a kernel with all its rows reads as it lies.
-Form take_b(const Tile& tile, int64_t col, RegisterCall& call) {
+/// The same for B, of which `rows` rows are first: only a kernel with all rows reads it as it lies.
+Form take_b(const Tile& tile, int64_t col, int64_t rows, RegisterCall& call) {
   call.b = tile.b_panels + col * tile.depth;
   if (tile.b_panels != nullptr) return Form::panel;
   call.b = call.b_panel = tile.b_panel;
   const Side side = from_lane(tile.b, col);
-  if (!readable(side, call.cols, tile.depth, lanes_of_b) || tile.rows < register_rows) {
+  if (!readable(side, call.cols, tile.depth, lanes_of_b) || rows < register_rows) {
     pack_impl(side, call.cols, tile.depth, lanes_of_b, tile.b_panel);
     return Form::panel;
   }
@@ -340,16 +353,19 @@ void multiply_tile_impl(const Tile& tile) {
   const int64_t panel = lanes_of_b * tile.depth;
   RegisterCall call = call_for(tile);
   for (int64_t col = 0; col < tile.cols; col += lanes_of_b) {
+    const int64_t above = std::max<int64_t>(0, col - tile.diagonal) / register_rows * register_rows;
+    if (above >= tile.rows) break;
     call.cols = std::min(lanes_of_b, tile.cols - col);
-    Form form_b = take_b(tile, col, call);
+    Form form_b = take_b(tile, col, tile.rows - above, call);
     const bool more = tile.b_panels != nullptr && col + lanes_of_b < tile.cols;
     const float* b_panel = form_b == Form::panel ? call.b : call.b_panel;
     call.next_b = b_panel + (more ? panel : 0);
     const float* last_b = call.next_b + panel - tile.depth * floats_of_line;
-    for (int64_t row = 0; row < tile.rows; row += register_rows) {
+    for (int64_t row = above; row < tile.rows; row += register_rows) {
       const int64_t rows = std::min(register_rows, tile.rows - row);
       const Form form_a = take_a(tile, row, rows, col > 0, call);
       call.c = tile.c + row * tile.ldc + col;
+      call.addend = from_element(tile.addend, row, col);
       if (rows == register_rows) {
         kernels_of_forms[form_a == Form::matrix][form_b == Form::matrix](call);
       } else {
@@ -406,6 +422,9 @@ HWY_ATTR void add_four(const T* HWY_RESTRICT in, int64_t stride, const float* x,
   const Vector x3 = hn::Set(d, x[3]);
   int64_t i = 0;
   for (; i + step <= lanes; i += step) {
+    // What the next call reads, into the second cache.
+#pragma GCC unroll 4
+    for (int r = 4; r < 8; ++r) __builtin_prefetch(in + r * stride + i, 0, 2);
     Vector sum = hn::MulAdd(LoadAs(d, in + i), x0, hn::LoadU(d, out + i));
     sum = hn::MulAdd(LoadAs(d, in + stride + i), x1, sum);
     sum = hn::MulAdd(LoadAs(d, in + 2 * stride + i), x2, sum);

@@ -60,6 +60,7 @@ constexpr int64_t chunk_items = 32768;            // what one chunk of a paralle
 constexpr int64_t tile_items = 32768;             // of a row, reduced into one partial result
 constexpr int64_t gathered_items = 4096;          // the same of a row with gaps
 constexpr int64_t segment = 4096;                 // columns that one accumulator block holds
+constexpr int64_t near_bytes = 12 << 20;          // more is likely to be in no cache
 constexpr int64_t fold_width = 128;               // columns to which narrow rows are folded
 constexpr int64_t short_row = shortest_made_row;  // below, rows are reduced across, as columns
 
@@ -81,6 +82,12 @@ struct Pass {
   int item() const { return size_of(in); }
   int acc_size() const { return size_of(kernel.acc); }
   bool converts() const { return is_half(out) || out == Dtype::bool_; }
+  /// Whether what is read lies in no cache.
+  bool is_far() const {
+    int64_t span = (count - 1) * std::abs(stride);
+    for (const Dim& dim : kept) span += (dim.count - 1) * std::abs(dim.src);
+    return span * item() > near_bytes;
+  }
 };
 
 void run(const Pass& pass);
@@ -127,10 +134,10 @@ void write_results(const Pass& pass, const uint8_t* acc, int64_t n, uint8_t* dst
 /// One partial result: `n` elements of a row from `src`.
 void reduce_tile(const Pass& pass, const uint8_t* src, int64_t n, uint8_t* acc) {
   const Kernel& kernel = pass.kernel;
-  if (pass.stride == 1) return kernel.rows(src, 1, 0, n, kernel.mask, acc);
+  if (pass.stride == 1) return kernel.rows(src, 1, 0, n, pass.is_far(), kernel.mask, acc);
   alignas(64) uint8_t packed[gathered_items * 8];
   gather(pass.item(), src, n, pass.stride, packed);
-  kernel.rows(packed, 1, 0, n, kernel.mask, acc);
+  kernel.rows(packed, 1, 0, n, false, kernel.mask, acc);
 }
 
 /// Whether `acc`, of some of the elements, is the result whatever the others are.
@@ -183,7 +190,7 @@ void reduce_rows(const Pass& pass) {
       bool direct = inner.dst == 1 && !pass.converts();
       uint8_t* to = direct ? dst : acc;
       if (pass.stride == 1) {
-        kernel.rows(src, rows, inner.src, pass.count, kernel.mask, to);
+        kernel.rows(src, rows, inner.src, pass.count, pass.is_far(), kernel.mask, to);
       } else {
         for (int64_t i = 0; i < rows; ++i) {
           reduce_tile(pass, src + i * inner.src * pass.item(), pass.count,
@@ -297,6 +304,7 @@ void reduce_interleaved(const Pass& pass) {
   const int64_t tiles = (pass.count + tile - 1) / tile;
   const int64_t rows = items_of(outer);
   const int64_t result_bytes = inner.count * pass.acc_size();
+  const bool far = pass.is_far();
   std::unique_ptr<uint8_t[]> partials;
   if (tiles > 1) partials = scratch(rows * tiles * result_bytes);
   const int64_t unit = std::min(tile, pass.count) * period;
@@ -309,7 +317,7 @@ void reduce_interleaved(const Pass& pass) {
       const Offsets at = offsets(outer, k / tiles);
       const uint8_t* src = pass.src + (at.src + first * period) * pass.item();
       const int64_t last = std::min(tile, pass.count - first) - 1;
-      pass.kernel.add(src, last * period + inner.count, true, pass.kernel.mask, lanes);
+      pass.kernel.add(src, last * period + inner.count, true, far, pass.kernel.mask, lanes);
       pass.kernel.totals(lanes, period, acc);
       if (tiles > 1) {
         std::memcpy(partials.get() + k * result_bytes, acc, result_bytes);
@@ -441,10 +449,10 @@ void reduce_distinct(ReduceKind kind, Dtype in, const void* src, const Shape& sh
 
 namespace {
 
-/// Memory of this thread for the elements of one tile.
-void* tile_of_thread() {
-  thread_local std::vector<uint64_t> memory(tile_items);
-  return memory.data();
+/// Memory of this thread for as many elements as are made before they are reduced.
+void* piece_of_thread() {
+  alignas(64) thread_local uint8_t memory[reduce_kernels::block_items(1)];
+  return memory;
 }
 
 }  // namespace
@@ -455,29 +463,41 @@ void reduce_made_rows(ReduceKind kind, Dtype in, int64_t rows, int64_t n, Dtype 
   Kernel kernel = reduce_kernels::find(kind, in);
   Pass pass{kind, kernel, in, out, nullptr, {}, n, 1, static_cast<uint8_t*>(dst)};
   if (rows > 1) pass.kept.push_back({rows, n, 1, false});
+  const int acc_size = pass.acc_size();
+  const int64_t piece = reduce_kernels::block_items(acc_size);  // it fits the first cache
+  // The elements [first, last) of a long row.
+  auto reduce_run = [&](int64_t first, int64_t last, uint8_t* acc) {
+    alignas(64) uint8_t lanes[reduce_kernels::lane_bytes];
+    for (int64_t at = first; at < last; at += piece) {
+      const int64_t count = std::min(piece, last - at);
+      make(at, at + count, piece_of_thread());
+      kernel.add(piece_of_thread(), count, at == first, false, kernel.mask, lanes);
+    }
+    kernel.totals(lanes, 1, acc);
+  };
   if (n > tile_items) {
     int64_t tiles = (n + tile_items - 1) / tile_items;
-    auto partials = scratch(rows * tiles * pass.acc_size());
-    const int64_t piece = reduce_kernels::block_items(pass.acc_size());  // it fits the first cache
+    auto partials = scratch(rows * tiles * acc_size);
     parallel_for(rows * tiles, 1, [&](int64_t k, int64_t) {
-      alignas(64) uint8_t lanes[reduce_kernels::lane_bytes];
       const int64_t row = k / tiles * n;
       const int64_t first = k % tiles * tile_items;
-      const int64_t last = std::min(n, first + tile_items);
-      for (int64_t at = first; at < last; at += piece) {
-        const int64_t count = std::min(piece, last - at);
-        make(row + at, row + at + count, tile_of_thread());
-        kernel.add(tile_of_thread(), count, at == first, kernel.mask, lanes);
-      }
-      kernel.totals(lanes, 1, partials.get() + k * pass.acc_size());
+      reduce_run(row + first, row + std::min(n, first + tile_items), partials.get() + k * acc_size);
     });
     return run(combining(pass, partials.get(), over_partials(pass.kept, tiles), tiles, 1));
   }
-  int64_t together = std::min<int64_t>(256, tile_items / n);
-  parallel_for(rows, together, [&](int64_t begin, int64_t end) {
+  const int64_t rows_of_piece = std::max<int64_t>(1, piece / n);
+  parallel_for(rows, std::min<int64_t>(256, tile_items / n), [&](int64_t begin, int64_t end) {
     alignas(64) uint8_t acc[256 * 8];
-    make(begin * n, end * n, tile_of_thread());
-    kernel.rows(tile_of_thread(), end - begin, n, n, kernel.mask, acc);
+    for (int64_t row = begin, count; row < end; row += count) {
+      count = std::min(rows_of_piece, end - row);
+      uint8_t* to = acc + (row - begin) * acc_size;
+      if (n > piece) {
+        reduce_run(row * n, (row + 1) * n, to);
+      } else {
+        make(row * n, (row + count) * n, piece_of_thread());
+        kernel.rows(piece_of_thread(), count, n, n, false, kernel.mask, to);
+      }
+    }
     write_results(pass, acc, end - begin, pass.dst + begin * size_of(out), 1);
   });
 }
