@@ -83,7 +83,7 @@ struct Search {
     constexpr C limit = largest ? std::numeric_limits<T>::max() : std::numeric_limits<T>::lowest();
     int64_t at = -1;
     for (int64_t i = 0; i < n && *best != limit; i += block) {
-      const C extreme = ReduceRow<T, Extreme<T, largest>>(p + i, std::min(block, n - i), false, 0);
+      const C extreme = ReduceRow<T, Extreme<T, largest>>(p + i, std::min(block, n - i), 0);
       if (!Better(extreme, *best)) continue;
       *best = extreme;
       at = i;

@@ -422,9 +422,6 @@ HWY_ATTR void add_four(const T* HWY_RESTRICT in, int64_t stride, const float* x,
   const Vector x3 = hn::Set(d, x[3]);
   int64_t i = 0;
   for (; i + step <= lanes; i += step) {
-    // What the next call reads, into the second cache.
-#pragma GCC unroll 4
-    for (int r = 4; r < 8; ++r) __builtin_prefetch(in + r * stride + i, 0, 2);
     Vector sum = hn::MulAdd(LoadAs(d, in + i), x0, hn::LoadU(d, out + i));
     sum = hn::MulAdd(LoadAs(d, in + stride + i), x1, sum);
     sum = hn::MulAdd(LoadAs(d, in + 2 * stride + i), x2, sum);

@@ -249,54 +249,46 @@ struct Lanes {
   }
 };
 
-/// Adds `n` elements: those of whole blocks and what is left, each in sums of their own. What is
-/// `far`, in no cache, is asked for ahead.
+/// Adds `n` elements: those of whole blocks and what is left, each in sums of their own.
 template <class T, class Op>
-HWY_INLINE void AddRow(const T* p, int64_t n, bool far, uint64_t mask, Lanes<Op>& total) {
+HWY_INLINE void AddRow(const T* p, int64_t n, uint64_t mask, Lanes<Op>& total) {
   using L = Lanes<Op>;
   constexpr int64_t block = reduce_kernels::block_items(sizeof(typename Op::Acc));
   static_assert(block == 64 * L::count);  // bounds the roundings in sequence
   while (n >= block) {
     L part;
-    for (int64_t i = 0; i < block; i += L::count) {
-      if (far) prefetch_lines_ahead<L::count * sizeof(T)>(p + i);
-      part.Add(p + i, mask);
-    }
+    for (int64_t i = 0; i < block; i += L::count) part.Add(p + i, mask);
     total.Add(part);
     p += block;
     n -= block;
   }
   if (n > 0) {
     L part;
-    for (; n >= L::count; n -= L::count, p += L::count) {
-      if (far) prefetch_lines_ahead<L::count * sizeof(T)>(p);
-      part.Add(p, mask);
-    }
+    for (; n >= L::count; n -= L::count, p += L::count) part.Add(p, mask);
     part.AddFirst(p, n, mask);
     total.Add(part);
   }
 }
 
 template <class T, class Op>
-HWY_INLINE typename Op::Acc ReduceRow(const T* p, int64_t n, bool far, uint64_t mask) {
+HWY_INLINE typename Op::Acc ReduceRow(const T* p, int64_t n, uint64_t mask) {
   Lanes<Op> total;
-  AddRow(p, n, far, mask, total);
+  AddRow(p, n, mask, total);
   return total.Total();
 }
 
 template <class T, class Op>
-void ReduceRows(const void* src, int64_t rows, int64_t step, int64_t n, bool far, uint64_t mask,
-                void* acc) {
+void ReduceRows(const void* src, int64_t rows, int64_t step, int64_t n, uint64_t mask, void* acc) {
   const T* p = static_cast<const T*>(src);
   auto* out = static_cast<typename Op::Acc*>(acc);
-  for (int64_t i = 0; i < rows; ++i) out[i] = ReduceRow<T, Op>(p + i * step, n, far, mask);
+  for (int64_t i = 0; i < rows; ++i) out[i] = ReduceRow<T, Op>(p + i * step, n, mask);
 }
 
 template <class T, class Op>
-void AddToLanes(const void* src, int64_t n, bool fresh, bool far, uint64_t mask, void* lanes) {
+void AddToLanes(const void* src, int64_t n, bool fresh, uint64_t mask, void* lanes) {
   Lanes<Op> total;
   if (!fresh) total.Load(lanes);
-  AddRow(static_cast<const T*>(src), n, far, mask, total);
+  AddRow(static_cast<const T*>(src), n, mask, total);
   total.Store(lanes);
 }
 

@@ -60,7 +60,6 @@ constexpr int64_t chunk_items = 32768;            // what one chunk of a paralle
 constexpr int64_t tile_items = 32768;             // of a row, reduced into one partial result
 constexpr int64_t gathered_items = 4096;          // the same of a row with gaps
 constexpr int64_t segment = 4096;                 // columns that one accumulator block holds
-constexpr int64_t near_bytes = 12 << 20;          // more is likely to be in no cache
 constexpr int64_t fold_width = 128;               // columns to which narrow rows are folded
 constexpr int64_t short_row = shortest_made_row;  // below, rows are reduced across, as columns
 
@@ -82,12 +81,6 @@ struct Pass {
   int item() const { return size_of(in); }
   int acc_size() const { return size_of(kernel.acc); }
   bool converts() const { return is_half(out) || out == Dtype::bool_; }
-  /// Whether what is read lies in no cache.
-  bool is_far() const {
-    int64_t span = (count - 1) * std::abs(stride);
-    for (const Dim& dim : kept) span += (dim.count - 1) * std::abs(dim.src);
-    return span * item() > near_bytes;
-  }
 };
 
 void run(const Pass& pass);
@@ -134,10 +127,10 @@ void write_results(const Pass& pass, const uint8_t* acc, int64_t n, uint8_t* dst
 /// One partial result: `n` elements of a row from `src`.
 void reduce_tile(const Pass& pass, const uint8_t* src, int64_t n, uint8_t* acc) {
   const Kernel& kernel = pass.kernel;
-  if (pass.stride == 1) return kernel.rows(src, 1, 0, n, pass.is_far(), kernel.mask, acc);
+  if (pass.stride == 1) return kernel.rows(src, 1, 0, n, kernel.mask, acc);
   alignas(64) uint8_t packed[gathered_items * 8];
   gather(pass.item(), src, n, pass.stride, packed);
-  kernel.rows(packed, 1, 0, n, false, kernel.mask, acc);
+  kernel.rows(packed, 1, 0, n, kernel.mask, acc);
 }
 
 /// Whether `acc`, of some of the elements, is the result whatever the others are.
@@ -190,7 +183,7 @@ void reduce_rows(const Pass& pass) {
       bool direct = inner.dst == 1 && !pass.converts();
       uint8_t* to = direct ? dst : acc;
       if (pass.stride == 1) {
-        kernel.rows(src, rows, inner.src, pass.count, pass.is_far(), kernel.mask, to);
+        kernel.rows(src, rows, inner.src, pass.count, kernel.mask, to);
       } else {
         for (int64_t i = 0; i < rows; ++i) {
           reduce_tile(pass, src + i * inner.src * pass.item(), pass.count,
@@ -304,7 +297,6 @@ void reduce_interleaved(const Pass& pass) {
   const int64_t tiles = (pass.count + tile - 1) / tile;
   const int64_t rows = items_of(outer);
   const int64_t result_bytes = inner.count * pass.acc_size();
-  const bool far = pass.is_far();
   std::unique_ptr<uint8_t[]> partials;
   if (tiles > 1) partials = scratch(rows * tiles * result_bytes);
   const int64_t unit = std::min(tile, pass.count) * period;
@@ -317,7 +309,7 @@ void reduce_interleaved(const Pass& pass) {
       const Offsets at = offsets(outer, k / tiles);
       const uint8_t* src = pass.src + (at.src + first * period) * pass.item();
       const int64_t last = std::min(tile, pass.count - first) - 1;
-      pass.kernel.add(src, last * period + inner.count, true, far, pass.kernel.mask, lanes);
+      pass.kernel.add(src, last * period + inner.count, true, pass.kernel.mask, lanes);
       pass.kernel.totals(lanes, period, acc);
       if (tiles > 1) {
         std::memcpy(partials.get() + k * result_bytes, acc, result_bytes);
@@ -471,7 +463,7 @@ void reduce_made_rows(ReduceKind kind, Dtype in, int64_t rows, int64_t n, Dtype 
     for (int64_t at = first; at < last; at += piece) {
       const int64_t count = std::min(piece, last - at);
       make(at, at + count, piece_of_thread());
-      kernel.add(piece_of_thread(), count, at == first, false, kernel.mask, lanes);
+      kernel.add(piece_of_thread(), count, at == first, kernel.mask, lanes);
     }
     kernel.totals(lanes, 1, acc);
   };
@@ -495,7 +487,7 @@ void reduce_made_rows(ReduceKind kind, Dtype in, int64_t rows, int64_t n, Dtype 
         reduce_run(row * n, (row + 1) * n, to);
       } else {
         make(row * n, (row + count) * n, piece_of_thread());
-        kernel.rows(piece_of_thread(), count, n, n, false, kernel.mask, to);
+        kernel.rows(piece_of_thread(), count, n, n, kernel.mask, to);
       }
     }
     write_results(pass, acc, end - begin, pass.dst + begin * size_of(out), 1);

@@ -13,15 +13,13 @@ inline constexpr int64_t lane_bytes = 256;
 constexpr int64_t block_items(int64_t acc_size) { return 64 * lane_bytes / acc_size; }
 
 /// Ways to reduce memory that is contiguous in one direction, into accumulators of type `acc`.
-/// `far`: it is in no cache.
 struct Kernel {
   /// acc[i] = the reduction of src[i * step, i * step + n) for i < rows.
-  void (*rows)(const void* src, int64_t rows, int64_t step, int64_t n, bool far, uint64_t mask,
-               void* acc);
+  void (*rows)(const void* src, int64_t rows, int64_t step, int64_t n, uint64_t mask, void* acc);
   /// A row in pieces: adds `n` elements to `lanes` (of lane_bytes), which are `fresh` with the
   /// first piece. Each piece but the last has a multiple of block_items(): then the row gives the
   /// bits that `rows` gives.
-  void (*add)(const void* src, int64_t n, bool fresh, bool far, uint64_t mask, void* lanes);
+  void (*add)(const void* src, int64_t n, bool fresh, uint64_t mask, void* lanes);
   /// acc[j] = the reduction of the elements i * period + j of a row in lanes; `period` is 1, 2
   /// or 4.
   void (*totals)(const void* lanes, int64_t period, void* acc);
