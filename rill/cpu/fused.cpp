@@ -439,11 +439,10 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
   }
   size_t next = 0;
   const SmallVector<Operation, 8>& code = operations();
-  const bool asks_ahead = far_ && (code.size() > 1 || made != nullptr);
   for (const Operation& op : code) {
-    // Some arrays of the next tile with each call; where one call reads all, and nothing comes
-    // between such calls, the processor is better.
-    for (int i = 0; asks_ahead && i < 2; ++i) prefetch(next++, begin + count, count);
+    // Some arrays of the next tile with each call; where one call reads all, the processor is
+    // better.
+    for (int i = 0; far_ && code.size() > 1 && i < 2; ++i) prefetch(next++, begin + count, count);
     if (op.chain >= 0) {
       const Chain& chain = this->chain(op);
       bool whole_lines = begin * size_of(chain.dtype) % 64 == 0;
