@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rill/cpu/argreduce_kernels.h"
+#include "rill/cpu/copy_kernels.h"
 #include "rill/cpu/reduce_dims.h"
 #include "rill/runtime/parallel.h"
 
@@ -82,7 +83,7 @@ Found search(const Task& task, const uint8_t* src, int64_t begin, int64_t end) {
     n = std::min(tile, end - i);
     const uint8_t* p = src + i * task.stride * task.item;
     if (task.stride != 1) {
-      gather(task.item, p, n, task.stride, packed);
+      copy_kernels::gather(task.item, p, n, task.stride, packed);
       p = packed;
     }
     if (int64_t at = kernel.improve(p, n, found.best); at >= 0) found.index = i + at;
@@ -210,8 +211,8 @@ void search_block(const Task& task, const uint8_t* src, int64_t begin, int64_t e
   for (int64_t i = begin; i < end; i += rows) {
     int64_t count = std::min(rows, end - i);
     for (int64_t r = 0; r < count; ++r) {
-      gather(task.item, src + (i + r) * task.stride * task.item, width, step,
-             packed + r * segment * task.item);
+      copy_kernels::gather(task.item, src + (i + r) * task.stride * task.item, width, step,
+                           packed + r * segment * task.item);
     }
     kernel.columns(packed, count, segment, width, i, block.best, block.index);
   }

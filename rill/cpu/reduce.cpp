@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "rill/cpu/copy_kernels.h"
 #include "rill/cpu/reduce_dims.h"
 #include "rill/cpu/reduce_kernels.h"
 #include "rill/runtime/parallel.h"
@@ -30,26 +31,6 @@ void sort_and_merge(ReduceDims& dims) {
     }
   }
   dims = std::move(merged);
-}
-
-namespace {
-
-template <class T>
-void gather_items(const uint8_t* src, int64_t n, int64_t stride, uint8_t* dst) {
-  for (int64_t i = 0; i < n; ++i) {
-    std::memcpy(dst + i * sizeof(T), src + i * stride * int64_t{sizeof(T)}, sizeof(T));
-  }
-}
-
-}  // namespace
-
-void gather(int item, const uint8_t* src, int64_t n, int64_t stride, uint8_t* dst) {
-  switch (item) {
-    case 1: return gather_items<uint8_t>(src, n, stride, dst);
-    case 2: return gather_items<uint16_t>(src, n, stride, dst);
-    case 4: return gather_items<uint32_t>(src, n, stride, dst);
-    default: return gather_items<uint64_t>(src, n, stride, dst);
-  }
 }
 
 namespace {
@@ -129,7 +110,7 @@ void reduce_tile(const Pass& pass, const uint8_t* src, int64_t n, uint8_t* acc) 
   const Kernel& kernel = pass.kernel;
   if (pass.stride == 1) return kernel.rows(src, 1, 0, n, kernel.mask, acc);
   alignas(64) uint8_t packed[gathered_items * 8];
-  gather(pass.item(), src, n, pass.stride, packed);
+  copy_kernels::gather(pass.item(), src, n, pass.stride, packed);
   kernel.rows(packed, 1, 0, n, kernel.mask, acc);
 }
 
@@ -226,8 +207,8 @@ void reduce_band(const Pass& pass, const uint8_t* src, int64_t rows, int64_t wid
     for (int64_t i = 0; i < rows; i += 8) {
       int64_t count = std::min<int64_t>(8, rows - i);
       for (int64_t r = 0; r < count; ++r) {
-        gather(pass.item(), src + ((i + r) * pass.stride + j * step) * pass.item(), columns, step,
-               packed + r * side * pass.item());
+        copy_kernels::gather(pass.item(), src + ((i + r) * pass.stride + j * step) * pass.item(),
+                             columns, step, packed + r * side * pass.item());
       }
       kernel.columns(packed, count, side, columns, kernel.mask, i == 0, acc + j * pass.acc_size());
     }
