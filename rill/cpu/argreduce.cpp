@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rill/cpu/argreduce_kernels.h"
+#include "rill/cpu/copy_kernels.h"
 #include "rill/cpu/reduce_dims.h"
 #include "rill/runtime/parallel.h"
 
@@ -82,7 +83,7 @@ Found search(const Task& task, const uint8_t* src, int64_t begin, int64_t end) {
     n = std::min(tile, end - i);
     const uint8_t* p = src + i * task.stride * task.item;
     if (task.stride != 1) {
-      gather(task.item, p, n, task.stride, packed);
+      copy_kernels::gather(task.item, p, n, task.stride, packed);
       p = packed;
     }
     if (int64_t at = kernel.improve(p, n, found.best); at >= 0) found.index = i + at;
@@ -146,10 +147,12 @@ void search_bool_rows(const Task& task) {
   const auto byte = static_cast<uint8_t>(*task.unbeatable);
   const int64_t few = std::min(glance, task.count);
   const int64_t rows = items_of(task.kept);
+  const int64_t ahead = task.kept.empty() ? 0 : 24 * task.kept.back().src;  // a line of each row
   std::atomic<bool> is_left{false};
   parallel_for(rows, 8192, [&](int64_t begin, int64_t end) {
     bool left = false;
     for_rows(task.kept, begin, end, [&](Offsets at) {
+      __builtin_prefetch(task.src + at.src + ahead);
       const int64_t place = first_place(task.src + at.src, few, byte);
       const bool open = place == few && few < task.count;
       task.dst[at.dst] = open ? undecided : place == few ? 0 : static_cast<uint32_t>(place);
@@ -208,8 +211,8 @@ void search_block(const Task& task, const uint8_t* src, int64_t begin, int64_t e
   for (int64_t i = begin; i < end; i += rows) {
     int64_t count = std::min(rows, end - i);
     for (int64_t r = 0; r < count; ++r) {
-      gather(task.item, src + (i + r) * task.stride * task.item, width, step,
-             packed + r * segment * task.item);
+      copy_kernels::gather(task.item, src + (i + r) * task.stride * task.item, width, step,
+                           packed + r * segment * task.item);
     }
     kernel.columns(packed, count, segment, width, i, block.best, block.index);
   }

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "rill/cpu/copy_kernels.h"
+#include "rill/cpu/unroll.h"
 #include "rill/runtime/parallel.h"
 
 namespace rill {
@@ -144,6 +145,22 @@ void fill_runs(const Plane& plane, int item, bool stream) {
   }
 }
 
+/// `count` items that lie some bytes apart.
+template <class T>
+void copy_line(const uint8_t* src, int64_t src_step, uint8_t* dst, int64_t dst_step,
+               int64_t count) {
+  constexpr int64_t item = sizeof(T);
+  if (count >= 64 && dst_step == item && src_step % item == 0) {
+    return copy_kernels::gather(item, src, count, src_step / item, dst);
+  }
+  int64_t j = 0;
+  for (; j + 8 <= count; j += 8) {
+    RILL_UNROLL(8)
+    for (int64_t k = j; k < j + 8; ++k) std::memcpy(dst + k * dst_step, src + k * src_step, item);
+  }
+  for (; j < count; ++j) std::memcpy(dst + j * dst_step, src + j * src_step, item);
+}
+
 template <class T>
 void copy_items(const Plane& plane, bool crossed) {
   constexpr int64_t side = 32;
@@ -159,9 +176,7 @@ void copy_items(const Plane& plane, bool crossed) {
       for (int64_t i = i0; i < i1; ++i) {
         const uint8_t* src = plane.src + i * row.src + j0 * column.src;
         uint8_t* dst = plane.dst + i * row.dst + j0 * column.dst;
-        for (int64_t j = 0; j < count; ++j) {
-          std::memcpy(dst + j * column.dst, src + j * column.src, sizeof(T));
-        }
+        copy_line<T>(src, column.src, dst, column.dst, count);
       }
     }
   }

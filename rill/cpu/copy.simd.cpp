@@ -243,6 +243,31 @@ void ReverseAny(int item_size, const copy_kernels::Reverse& job) {
   }
 }
 
+template <class T>
+void GatherItems(const uint8_t* src, int64_t n, int64_t stride, uint8_t* dst) {
+  const T* from = reinterpret_cast<const T*>(src);
+  T* HWY_RESTRICT to = reinterpret_cast<T*>(dst);
+  int64_t i = 0;
+  if (sizeof(T) <= 2 && stride == 2) {  // the compiler takes vectors apart; wider items wait anyway
+    for (; i < n; ++i) to[i] = from[2 * i];
+    return;
+  }
+  for (; i + 8 <= n; i += 8) {
+    RILL_UNROLL(8)
+    for (int64_t k = 0; k < 8; ++k) to[i + k] = from[(i + k) * stride];
+  }
+  for (; i < n; ++i) to[i] = from[i * stride];
+}
+
+void GatherAny(int item_size, const uint8_t* src, int64_t n, int64_t stride, uint8_t* dst) {
+  switch (item_size) {
+    case 1: return GatherItems<uint8_t>(src, n, stride, dst);
+    case 2: return GatherItems<uint16_t>(src, n, stride, dst);
+    case 4: return GatherItems<uint32_t>(src, n, stride, dst);
+    default: return GatherItems<uint64_t>(src, n, stride, dst);
+  }
+}
+
 }  // namespace rill::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -255,6 +280,7 @@ HWY_EXPORT(CopyRun);
 HWY_EXPORT(FillRun);
 HWY_EXPORT(TransposeAny);
 HWY_EXPORT(ReverseAny);
+HWY_EXPORT(GatherAny);
 
 void stream_copy(void* dst, const void* src, size_t bytes) {
   HWY_DYNAMIC_DISPATCH(StreamCopy)
@@ -275,6 +301,10 @@ void transpose(int item_size, const Transpose& job) {
 
 void reverse(int item_size, const Reverse& job) {
   HWY_DYNAMIC_DISPATCH(ReverseAny)(item_size, job);
+}
+
+void gather(int item_size, const uint8_t* src, int64_t n, int64_t stride, uint8_t* dst) {
+  HWY_DYNAMIC_DISPATCH(GatherAny)(item_size, src, n, stride, dst);
 }
 
 void fill_run(int item_size, uint8_t* dst, int64_t bytes, const void* value, bool stream) {

@@ -31,6 +31,9 @@ struct Reverse {
 };
 void reverse(int item_size, const Reverse& job);
 
+/// Packs `n` items that lie `stride` items apart: dst[i] = src[i * stride].
+void gather(int item_size, const uint8_t* src, int64_t n, int64_t stride, uint8_t* dst);
+
 /// memcpy that loads some lines before it stores them, so that few loads follow a store to an
 /// address that is the same in its page.
 void copy_run(uint8_t* dst, const uint8_t* src, int64_t bytes);

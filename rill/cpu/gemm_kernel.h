@@ -40,6 +40,16 @@ struct Block {
 };
 void multiply(const Block& block);
 
+inline constexpr int64_t no_diagonal = int64_t{1} << 62;
+
+/// What is added to a product: `factor` times rows of floats, or nothing. Rows that are those of
+/// the result are read before they are written; `stride` 0 adds one row to all.
+struct Addend {
+  const float* rows = nullptr;
+  int64_t stride = 0;
+  float factor = 1;
+};
+
 /// A product of matrices as they lie, some rows by some columns. Panels are written on the way: by
 /// the kernels where a side is contiguous float32, which costs no time of its own.
 struct Tile {
@@ -52,7 +62,8 @@ struct Tile {
   float* c;
   int64_t ldc;
   float alpha;
-  bool accumulate;
+  Addend addend;
+  int64_t diagonal = no_diagonal;  // row i need not have what is right of column i + diagonal
 };
 void multiply(const Tile& tile);
 

@@ -162,15 +162,17 @@ struct RegisterCall {
   int64_t ldc;
   int64_t cols, depth;
   float alpha;
-  bool accumulate;
+  Addend addend;  // its first row is added to the first of these
 };
 
 template <int Rows>
 HWY_ATTR inline void add_to_edge(const RegisterCall& call, const float* sums) {
+  const auto& [added, stride, factor] = call.addend;
   for (int i = 0; i < Rows; ++i) {
     float* row = call.c + i * call.ldc;
     for (int64_t j = 0; j < call.cols; ++j) {
-      row[j] = sums[i * lanes_of_b + j] + (call.accumulate ? row[j] : 0.0f);
+      const float old = added != nullptr ? factor * added[i * stride + j] : 0.0f;
+      row[j] = sums[i * lanes_of_b + j] + old;
     }
   }
 }
@@ -220,6 +222,7 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
       high[i] = hn::MulAdd(value, b1, high[i]);
     }
   }
+  const auto& [added, stride, factor] = call.addend;
   const Vector alpha = hn::Set(d, call.alpha);
   if (call.cols < lanes_of_b) {
     HWY_ALIGN float edge[Rows * lanes_of_b];
@@ -233,8 +236,12 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
     float* row = call.c + i * call.ldc;
-    Vector old0 = call.accumulate ? hn::LoadU(d, row) : hn::Zero(d);
-    Vector old1 = call.accumulate ? hn::LoadU(d, row + half) : hn::Zero(d);
+    Vector old0 = hn::Zero(d);
+    Vector old1 = hn::Zero(d);
+    if (added != nullptr) {
+      old0 = hn::Mul(hn::Set(d, factor), hn::LoadU(d, added + i * stride));
+      old1 = hn::Mul(hn::Set(d, factor), hn::LoadU(d, added + i * stride + half));
+    }
     hn::StoreU(hn::Add(hn::Mul(alpha, low[i]), old0), d, row);
     hn::StoreU(hn::Add(hn::Mul(alpha, high[i]), old1), d, row + half);
   }
@@ -265,8 +272,13 @@ RegisterCall call_for(const Product& product) {
   call.ldc = product.ldc;
   call.depth = product.depth;
   call.alpha = product.alpha;
-  call.accumulate = product.accumulate;
   return call;
+}
+
+/// The part of an addend that begins with its element (row, col).
+Addend from_element(const Addend& addend, int64_t row, int64_t col) {
+  if (addend.rows == nullptr) return addend;
+  return {addend.rows + row * addend.stride + col, addend.stride, addend.factor};
 }
 
 void multiply_impl(const Block& block) {
@@ -282,6 +294,7 @@ void multiply_impl(const Block& block) {
       int64_t rows = std::min(register_rows, block.rows - row);
       call.a = block.a + row * block.depth;
       call.c = block.c + row * block.ldc + col;
+      if (block.accumulate) call.addend = {call.c, call.ldc, 1};
       kernels_of_rows[static_cast<size_t>(rows - 1)](call);
       call.next_b = std::min(call.next_b + block.depth * floats_of_line, last_b);
     }
@@ -321,13 +334,13 @@ Form take_a(const Tile& tile, int64_t row, int64_t rows, bool packed, RegisterCa
   return Form::matrix;
 }
 
-/// The same for B, which only a kernel with all its rows reads as it lies.
-Form take_b(const Tile& tile, int64_t col, RegisterCall& call) {
+/// The same for B, of which `rows` rows are first: only a kernel with all rows reads it as it lies.
+Form take_b(const Tile& tile, int64_t col, int64_t rows, RegisterCall& call) {
   call.b = tile.b_panels + col * tile.depth;
   if (tile.b_panels != nullptr) return Form::panel;
   call.b = call.b_panel = tile.b_panel;
   const Side side = from_lane(tile.b, col);
-  if (!readable(side, call.cols, tile.depth, lanes_of_b) || tile.rows < register_rows) {
+  if (!readable(side, call.cols, tile.depth, lanes_of_b) || rows < register_rows) {
     pack_impl(side, call.cols, tile.depth, lanes_of_b, tile.b_panel);
     return Form::panel;
   }
@@ -340,16 +353,19 @@ void multiply_tile_impl(const Tile& tile) {
   const int64_t panel = lanes_of_b * tile.depth;
   RegisterCall call = call_for(tile);
   for (int64_t col = 0; col < tile.cols; col += lanes_of_b) {
+    const int64_t above = std::max<int64_t>(0, col - tile.diagonal) / register_rows * register_rows;
+    if (above >= tile.rows) break;
     call.cols = std::min(lanes_of_b, tile.cols - col);
-    Form form_b = take_b(tile, col, call);
+    Form form_b = take_b(tile, col, tile.rows - above, call);
     const bool more = tile.b_panels != nullptr && col + lanes_of_b < tile.cols;
     const float* b_panel = form_b == Form::panel ? call.b : call.b_panel;
     call.next_b = b_panel + (more ? panel : 0);
     const float* last_b = call.next_b + panel - tile.depth * floats_of_line;
-    for (int64_t row = 0; row < tile.rows; row += register_rows) {
+    for (int64_t row = above; row < tile.rows; row += register_rows) {
       const int64_t rows = std::min(register_rows, tile.rows - row);
       const Form form_a = take_a(tile, row, rows, col > 0, call);
       call.c = tile.c + row * tile.ldc + col;
+      call.addend = from_element(tile.addend, row, col);
       if (rows == register_rows) {
         kernels_of_forms[form_a == Form::matrix][form_b == Form::matrix](call);
       } else {
@@ -360,88 +376,6 @@ void multiply_tile_impl(const Tile& tile) {
       call.next_b = std::min(call.next_b + tile.depth * floats_of_line, last_b);
     }
   }
-}
-
-// Four sums side by side hide the latency of an addition.
-template <class T>
-HWY_ATTR float dot(const T* HWY_RESTRICT in, const float* HWY_RESTRICT x, int64_t depth) {
-  const Wide d;
-  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
-  Vector s0 = hn::Zero(d);
-  Vector s1 = s0;
-  Vector s2 = s0;
-  Vector s3 = s0;
-  int64_t j = 0;
-  for (; j + 4 * step <= depth; j += 4 * step) {
-    prefetch_lines_ahead<4 * hn::MaxLanes(Wide()) * sizeof(T)>(in + j);
-    s0 = hn::MulAdd(LoadAs(d, in + j), hn::LoadU(d, x + j), s0);
-    s1 = hn::MulAdd(LoadAs(d, in + j + step), hn::LoadU(d, x + j + step), s1);
-    s2 = hn::MulAdd(LoadAs(d, in + j + 2 * step), hn::LoadU(d, x + j + 2 * step), s2);
-    s3 = hn::MulAdd(LoadAs(d, in + j + 3 * step), hn::LoadU(d, x + j + 3 * step), s3);
-  }
-  for (; j + step <= depth; j += step) {
-    s0 = hn::MulAdd(LoadAs(d, in + j), hn::LoadU(d, x + j), s0);
-  }
-  float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
-  for (; j < depth; ++j) sum += static_cast<float>(in[j]) * x[j];
-  return sum;
-}
-
-template <class T>
-HWY_ATTR void dots_as(const Side& matrix, int64_t lanes, int64_t depth, const float* x,
-                      float* out) {
-  const T* in = static_cast<const T*>(matrix.data);
-  for (int64_t i = 0; i < lanes; ++i) out[i] = dot(in + i * matrix.lane_stride, x, depth);
-}
-
-// out[i] += sum of four rows: four streams of memory, one pass over `out` for them.
-template <class T>
-HWY_ATTR void add_four(const T* HWY_RESTRICT in, int64_t stride, const float* x, int64_t lanes,
-                       float* HWY_RESTRICT out) {
-  const Wide d;
-  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
-  const Vector x0 = hn::Set(d, x[0]);
-  const Vector x1 = hn::Set(d, x[1]);
-  const Vector x2 = hn::Set(d, x[2]);
-  const Vector x3 = hn::Set(d, x[3]);
-  int64_t i = 0;
-  for (; i + step <= lanes; i += step) {
-    Vector sum = hn::MulAdd(LoadAs(d, in + i), x0, hn::LoadU(d, out + i));
-    sum = hn::MulAdd(LoadAs(d, in + stride + i), x1, sum);
-    sum = hn::MulAdd(LoadAs(d, in + 2 * stride + i), x2, sum);
-    sum = hn::MulAdd(LoadAs(d, in + 3 * stride + i), x3, sum);
-    hn::StoreU(sum, d, out + i);
-  }
-  for (; i < lanes; ++i) {
-    for (int64_t r = 0; r < 4; ++r) out[i] += static_cast<float>(in[r * stride + i]) * x[r];
-  }
-}
-
-template <class T>
-HWY_ATTR void combine_as(const Side& matrix, int64_t lanes, int64_t depth, const float* x,
-                         float* out) {
-  const T* in = static_cast<const T*>(matrix.data);
-  std::fill_n(out, lanes, 0.0f);
-  int64_t j = 0;
-  for (; j + 4 <= depth; j += 4) {
-    add_four(in + j * matrix.depth_stride, matrix.depth_stride, x + j, lanes, out);
-  }
-  for (; j < depth; ++j) {
-    const T* row = in + j * matrix.depth_stride;
-    for (int64_t i = 0; i < lanes; ++i) out[i] += static_cast<float>(row[i]) * x[j];
-  }
-}
-
-void dots_impl(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out) {
-  if (matrix.dtype == Dtype::float32) return dots_as<float>(matrix, lanes, depth, x, out);
-  if (matrix.dtype == Dtype::float16) return dots_as<float16>(matrix, lanes, depth, x, out);
-  dots_as<bfloat16>(matrix, lanes, depth, x, out);
-}
-
-void combine_impl(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out) {
-  if (matrix.dtype == Dtype::float32) return combine_as<float>(matrix, lanes, depth, x, out);
-  if (matrix.dtype == Dtype::float16) return combine_as<float16>(matrix, lanes, depth, x, out);
-  combine_as<bfloat16>(matrix, lanes, depth, x, out);
 }
 
 template <class T>
@@ -472,8 +406,6 @@ HWY_EXPORT(panels_impl);
 HWY_EXPORT(pack_impl);
 HWY_EXPORT(multiply_impl);
 HWY_EXPORT(multiply_tile_impl);
-HWY_EXPORT(dots_impl);
-HWY_EXPORT(combine_impl);
 HWY_EXPORT(narrow_impl);
 
 Panels panels() { return HWY_DYNAMIC_DISPATCH(panels_impl)(); }
@@ -485,14 +417,6 @@ void pack(const Side& side, int64_t lanes, int64_t depth, int64_t width, float* 
 void multiply(const Block& block) { HWY_DYNAMIC_DISPATCH(multiply_impl)(block); }
 
 void multiply(const Tile& tile) { HWY_DYNAMIC_DISPATCH(multiply_tile_impl)(tile); }
-
-void dots(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out) {
-  HWY_DYNAMIC_DISPATCH(dots_impl)(matrix, lanes, depth, x, out);
-}
-
-void combine(const Side& matrix, int64_t lanes, int64_t depth, const float* x, float* out) {
-  HWY_DYNAMIC_DISPATCH(combine_impl)(matrix, lanes, depth, x, out);
-}
 
 void narrow(Dtype dtype, const float* in, int64_t count, void* out) {
   HWY_DYNAMIC_DISPATCH(narrow_impl)(dtype, in, count, out);

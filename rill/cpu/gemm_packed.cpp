@@ -7,11 +7,13 @@
 #include "rill/cpu/gemm_pairs.h"
 #include "rill/cpu/gemm_parts.h"
 #include "rill/cpu/gemm_scratch.h"
+#include "rill/cpu/reduce_kernels.h"
 #include "rill/runtime/parallel.h"
 
 namespace rill {
 namespace {
 
+using gemm_kernel::Addend;
 using gemm_kernel::Panels;
 using gemm_kernel::Side;
 
@@ -38,12 +40,6 @@ Side shifted(const Side& side, int64_t lane, int64_t depth) {
   return result;
 }
 
-/// Is the addend there already?
-bool adds_to_itself(const GemmCall& call) {
-  const auto& [alpha, beta, c0] = call.scale;
-  return beta == 1 && c0.data == call.c && c0.row_stride == call.ldc && c0.col_stride == 1;
-}
-
 void seed(const GemmCall& call, int64_t row, int64_t col, int64_t rows, int64_t cols, float* tile,
           int64_t ldt) {
   if (call.shape.dtype == Dtype::float32) {
@@ -53,6 +49,33 @@ void seed(const GemmCall& call, int64_t row, int64_t col, int64_t rows, int64_t 
     return seed_tile<float16>(call, row, col, rows, cols, tile, ldt);
   }
   seed_tile<bfloat16>(call, row, col, rows, cols, tile, ldt);
+}
+
+/// Is B the transpose of A? Then so is the result of itself, bit for bit, and half is computed.
+bool is_symmetric(const GemmCall& call) {
+  const Matrix& a = call.a;
+  const Matrix& b = call.b;
+  return call.scale.c0.data == nullptr && call.shape.m == call.shape.n && a.data == b.data &&
+         a.row_stride == b.col_stride && a.col_stride == b.row_stride;
+}
+
+/// Copies what is below the diagonal of a matrix of `n` rows to above it.
+template <class T>
+void mirror(T* matrix, int64_t n, int64_t stride) {
+  constexpr int64_t side = 16;
+  parallel_for(
+      ceil_div(n, side), std::max<int64_t>(1, 65536 / (n * side)), [&](int64_t begin, int64_t end) {
+        for (int64_t first = begin * side; first < std::min(n, end * side); first += side) {
+          const int64_t last = std::min(n, first + side);
+          for (int64_t row = first; row < n; row += side) {
+            for (int64_t i = row; i < std::min(n, row + side); ++i) {
+              for (int64_t j = first; j < std::min(last, i); ++j) {
+                matrix[j * stride + i] = matrix[i * stride + j];
+              }
+            }
+          }
+        }
+      });
 }
 
 // So few rows pay for no shared copy of B: those of one tile, and those that read it as it lies.
@@ -86,10 +109,18 @@ class PackedProduct {
         panels_(gemm_kernel::panels()),
         a_{call.a.data, call.shape.dtype, call.a.row_stride, call.a.col_stride},
         b_{call.b.data, call.shape.dtype, call.b.col_stride, call.b.row_stride},
-        block_(ceil_div(depth_, ceil_div(depth_, pairs ? deepest_block_of_pairs : deepest_block))) {
-  }
+        block_(ceil_div(depth_, ceil_div(depth_, pairs ? deepest_block_of_pairs : deepest_block))),
+        symmetric_(is_symmetric(call)) {}
 
   void run() {
+    multiply_bands();
+    if (!symmetric_) return;
+    if (finishes_tiles()) mirror(static_cast<uint16_t*>(call_.c), call_.shape.n, call_.ldc);
+    else mirror(result(), call_.shape.n, result_stride());
+  }
+
+ private:
+  void multiply_bands() {
     const GemmShape& shape = call_.shape;
     if (!shares_b()) return multiply({0, shape.n, 0, depth_}, nullptr);
     int64_t length = std::min(depth_, most_blocks * block_);
@@ -105,7 +136,6 @@ class PackedProduct {
     }
   }
 
- private:
   /// Is B packed once for all threads? Not where so few rows read it that each tile does, for
   /// nothing if a kernel reads it as it lies.
   bool shares_b() const {
@@ -167,7 +197,9 @@ class PackedProduct {
       auto* a = memory.as<float>();
       float* halves = c_floats > 0 ? a + a_floats + b_floats : nullptr;
       for (int64_t tile = begin; tile < end; ++tile) {
-        multiply_tile(band, packed, grid, tile, a, a + a_floats, halves);
+        // The lowest rows of a triangle are the longest: they come first.
+        const int64_t chosen = symmetric_ ? grid.count() - 1 - tile : tile;
+        multiply_tile(band, packed, grid, chosen, a, a + a_floats, halves);
       }
     });
   }
@@ -179,36 +211,51 @@ class PackedProduct {
     int64_t col = band.col + band_col;
     int64_t rows = std::min(grid.tile_rows, call_.shape.m - row);
     int64_t cols = std::min(grid.tile_cols, band.cols - band_col);
+    if (symmetric_ && col >= row + rows) return;
     int64_t ldt = halves != nullptr ? grid.tile_cols : result_stride();
     float* out = halves != nullptr ? halves : result() + row * ldt + col;
 
-    const bool seeded = call_.scale.c0.data != nullptr;
-    const bool in_place = halves == nullptr && sums_ == nullptr && adds_to_itself(call_);
-    if (seeded && !in_place && band.depth == 0) seed(call_, row, col, rows, cols, out, ldt);
+    const int64_t diagonal = symmetric_ ? row - col : gemm_kernel::no_diagonal;
+    Addend addend = first_addend(band, row, col, rows, cols, out, ldt);
     int64_t panels = ceil_div(band.cols, panels_.b);
     for (int64_t p = 0; p < band.length; p += block_) {
       int64_t depth = std::min(block_, band.length - p);
       const float* b_panels =
           packed != nullptr ? packed + p * panels * panels_.b + band_col * depth : nullptr;
-      const bool adds = seeded || band.depth + p > 0;
+      if (p > 0) addend = {out, ldt, 1};
       const auto alpha = static_cast<float>(call_.scale.alpha);
       if (numbers_ > 1) {
         pack(a_, row, rows, band.depth + p, depth, panels_.a, a_panels);
         const bool last = halves != nullptr && p + depth == band.length;
         bfloat16* rounded = static_cast<bfloat16*>(call_.c) + row * call_.ldc + col;
-        gemm_pairs::multiply({rows, cols, depth, a_panels, b_panels, out, ldt, alpha, adds},
-                             last ? rounded : nullptr, call_.ldc);
+        gemm_pairs::multiply(
+            {rows, cols, depth, a_panels, b_panels, out, ldt, alpha, addend.rows != nullptr},
+            last ? rounded : nullptr, call_.ldc);
         continue;
       }
       gemm_kernel::multiply(gemm_kernel::Tile{rows, cols, depth, shifted(a_, row, band.depth + p),
                                               a_panels, b_panels, shifted(b_, col, band.depth + p),
-                                              b_panel, out, ldt, alpha, adds});
+                                              b_panel, out, ldt, alpha, addend, diagonal});
     }
     if (halves == nullptr || numbers_ > 1) return;
     for (int64_t i = 0; i < rows; ++i) {
       gemm_kernel::narrow(call_.shape.dtype, out + i * ldt, cols,
                           static_cast<uint16_t*>(call_.c) + (row + i) * call_.ldc + col);
     }
+  }
+
+  /// What the tile at `out` is added to in the first depth of a band.
+  Addend first_addend(const Band& band, int64_t row, int64_t col, int64_t rows, int64_t cols,
+                      float* out, int64_t ldt) const {
+    const Matrix& c0 = call_.scale.c0;
+    if (band.depth > 0) return {out, ldt, 1};
+    if (c0.data == nullptr) return {};
+    if (call_.shape.dtype == Dtype::float32 && c0.col_stride == 1) {
+      return {static_cast<const float*>(c0.data) + row * c0.row_stride + col, c0.row_stride,
+              static_cast<float>(call_.scale.beta)};
+    }
+    seed(call_, row, col, rows, cols, out, ldt);
+    return {out, ldt, 1};
   }
 
   /// `length` words from `depth` on.
@@ -231,6 +278,7 @@ class PackedProduct {
   const Side a_;
   const Side b_;
   const int64_t block_;  // of depth
+  const bool symmetric_;
 };
 
 }  // namespace
@@ -258,8 +306,53 @@ void PackedMatrix::multiply(Matrix a, void* c) const {
 
 namespace {
 
+// The sums of a small result are cut where they are long: no other cut gives every core its work,
+// and each operand is read once. About so much of a sum is a part.
+constexpr int64_t small_result = int64_t{1} << 16;
+constexpr int64_t small_side = 512;
+constexpr int64_t least_part = 1024;
+constexpr int64_t most_parts = 16;
+
+/// How many numbers of each sum make a part.
+int64_t part_of_sums(const GemmShape& shape) {
+  const auto& [dtype, m, n, k] = shape;
+  if (std::max(m, n) > small_side || m * n > small_result) return k;
+  const int64_t parts =
+      std::min({operations(m, n, k) / task_operations, k / least_part, most_parts});
+  return parts < 2 ? k : round_up(ceil_div(k, parts), 16);
+}
+
+void multiply_in_parts(const GemmCall& call, bool pairs, int64_t length) {
+  const auto& [dtype, m, n, k] = call.shape;
+  const int64_t parts = ceil_div(k, length);
+  const int64_t size = m * n;
+  Scratch memory(float_bytes(parts * size));
+  auto* sums = memory.as<float>();
+  parallel_for(parts, 1, [&](int64_t p, int64_t) {
+    GemmCall part = call;
+    part.shape.k = std::min(length, k - p * length);
+    part.a.data =
+        shifted({call.a.data, dtype, call.a.row_stride, call.a.col_stride}, 0, p * length).data;
+    part.b.data =
+        shifted({call.b.data, dtype, call.b.col_stride, call.b.row_stride}, 0, p * length).data;
+    if (p > 0) part.scale.c0 = {};
+    PackedProduct(part, sums + p * size, pairs).run();
+  });
+  const reduce_kernels::Kernel sum = reduce_kernels::find(ReduceKind::sum, Dtype::float32);
+  parallel_for(m, std::max<int64_t>(1, 65536 / (n * parts)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* row = sums + i * n;
+      void* out = static_cast<char*>(call.c) + i * call.ldc * size_of(dtype);
+      sum.columns(row, parts, size, n, sum.mask, true, is_half(dtype) ? row : out);
+      if (is_half(dtype)) gemm_kernel::narrow(dtype, row, n, out);
+    }
+  });
+}
+
 void multiply(const GemmCall& call, bool pairs) {
   const auto& [m, n] = std::pair(call.shape.m, call.shape.n);
+  const int64_t part = part_of_sums(call.shape);
+  if (part < call.shape.k) return multiply_in_parts(call, pairs, part);
   if (!is_half(call.shape.dtype) || call.shape.k <= most_blocks * deepest_block) {
     return PackedProduct(call, nullptr, pairs).run();
   }

@@ -93,17 +93,9 @@ inline constexpr double log_atanh_tail<double>[] = {
     0.14797840067142343,
 };
 
-/// (atanh(s) - s - s^3 / 3) / s^5 in s^2: 2^-36.7
+/// (atanh(s) - s - s^3 / 3) / s^5 in s^2: 2^-76.5
 template <class T>
 inline constexpr int pow_atanh_tail = 0;
-template <>
-inline constexpr float pow_atanh_tail<float>[] = {
-    0.200000778f,
-    0.142734185f,
-    0.117124259f,
-};
-
-/// (atanh(s) - s - s^3 / 3) / s^5 in s^2: 2^-76.5
 template <>
 inline constexpr double pow_atanh_tail<double>[] = {
     0.20000000000000001,
@@ -115,6 +107,40 @@ inline constexpr double pow_atanh_tail<double>[] = {
     0.058868797183158114,
     0.051706715851271394,
     0.057837336809450426,
+};
+
+/// log2(1 + f) / f in f, for powers of floats: 2^-35.6
+template <class T>
+inline constexpr int pow_log2 = 0;
+template <>
+inline constexpr double pow_log2<double>[] = {
+    1.4426950408710328,
+    -0.72134752097080168,
+    0.48089836008971543,
+    -0.36067365375872096,
+    0.28853740150843865,
+    -0.24045442908654507,
+    0.206172657816688,
+    -0.18026873052486128,
+    0.15878436197239848,
+    -0.14351601723375548,
+    0.14496738268258716,
+    -0.14134210139643918,
+    0.075396352933775376,
+};
+
+/// 2^r in r, for powers of floats: 2^-28.9
+template <class T>
+inline constexpr int pow_exp2 = 0;
+template <>
+inline constexpr double pow_exp2<double>[] = {
+    1.0000000006111263,
+    0.69314720619916859,
+    0.24022646509984077,
+    0.055503276922628096,
+    0.0096185258032392886,
+    0.0013400388386662042,
+    0.00015337049151672302,
 };
 
 /// (sin(r) - r) / r^3 in r^2: 2^-32.2

@@ -49,7 +49,6 @@ struct MathConstants<float> {
   static constexpr float log10_2[] = {0x1.3442p-2f, -0x1.95ec1p-19f};
   static constexpr float half_pi[] = {0x1.921fb6p+0f, -0x1.777a5cp-25f, -0x1.ee59dap-50f};
   static constexpr float two_over_pi = 0x1.45f306p-1f;
-  static constexpr float third[] = {0x1.555556p-2f, -0x1.555556p-27f};
 
   /// exp(x) is +inf above the first and 0 below the second; exp2 likewise.
   static constexpr float exp_limits[] = {89.0f, -105.0f};

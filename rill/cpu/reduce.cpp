@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "rill/cpu/copy_kernels.h"
 #include "rill/cpu/reduce_dims.h"
 #include "rill/cpu/reduce_kernels.h"
 #include "rill/runtime/parallel.h"
@@ -30,26 +31,6 @@ void sort_and_merge(ReduceDims& dims) {
     }
   }
   dims = std::move(merged);
-}
-
-namespace {
-
-template <class T>
-void gather_items(const uint8_t* src, int64_t n, int64_t stride, uint8_t* dst) {
-  for (int64_t i = 0; i < n; ++i) {
-    std::memcpy(dst + i * sizeof(T), src + i * stride * int64_t{sizeof(T)}, sizeof(T));
-  }
-}
-
-}  // namespace
-
-void gather(int item, const uint8_t* src, int64_t n, int64_t stride, uint8_t* dst) {
-  switch (item) {
-    case 1: return gather_items<uint8_t>(src, n, stride, dst);
-    case 2: return gather_items<uint16_t>(src, n, stride, dst);
-    case 4: return gather_items<uint32_t>(src, n, stride, dst);
-    default: return gather_items<uint64_t>(src, n, stride, dst);
-  }
 }
 
 namespace {
@@ -129,7 +110,7 @@ void reduce_tile(const Pass& pass, const uint8_t* src, int64_t n, uint8_t* acc) 
   const Kernel& kernel = pass.kernel;
   if (pass.stride == 1) return kernel.rows(src, 1, 0, n, kernel.mask, acc);
   alignas(64) uint8_t packed[gathered_items * 8];
-  gather(pass.item(), src, n, pass.stride, packed);
+  copy_kernels::gather(pass.item(), src, n, pass.stride, packed);
   kernel.rows(packed, 1, 0, n, kernel.mask, acc);
 }
 
@@ -226,8 +207,8 @@ void reduce_band(const Pass& pass, const uint8_t* src, int64_t rows, int64_t wid
     for (int64_t i = 0; i < rows; i += 8) {
       int64_t count = std::min<int64_t>(8, rows - i);
       for (int64_t r = 0; r < count; ++r) {
-        gather(pass.item(), src + ((i + r) * pass.stride + j * step) * pass.item(), columns, step,
-               packed + r * side * pass.item());
+        copy_kernels::gather(pass.item(), src + ((i + r) * pass.stride + j * step) * pass.item(),
+                             columns, step, packed + r * side * pass.item());
       }
       kernel.columns(packed, count, side, columns, kernel.mask, i == 0, acc + j * pass.acc_size());
     }
@@ -441,10 +422,10 @@ void reduce_distinct(ReduceKind kind, Dtype in, const void* src, const Shape& sh
 
 namespace {
 
-/// Memory of this thread for the elements of one tile.
-void* tile_of_thread() {
-  thread_local std::vector<uint64_t> memory(tile_items);
-  return memory.data();
+/// Memory of this thread for as many elements as are made before they are reduced.
+void* piece_of_thread() {
+  alignas(64) thread_local uint8_t memory[reduce_kernels::block_items(1)];
+  return memory;
 }
 
 }  // namespace
@@ -455,29 +436,41 @@ void reduce_made_rows(ReduceKind kind, Dtype in, int64_t rows, int64_t n, Dtype 
   Kernel kernel = reduce_kernels::find(kind, in);
   Pass pass{kind, kernel, in, out, nullptr, {}, n, 1, static_cast<uint8_t*>(dst)};
   if (rows > 1) pass.kept.push_back({rows, n, 1, false});
+  const int acc_size = pass.acc_size();
+  const int64_t piece = reduce_kernels::block_items(acc_size);  // it fits the first cache
+  // The elements [first, last) of a long row.
+  auto reduce_run = [&](int64_t first, int64_t last, uint8_t* acc) {
+    alignas(64) uint8_t lanes[reduce_kernels::lane_bytes];
+    for (int64_t at = first; at < last; at += piece) {
+      const int64_t count = std::min(piece, last - at);
+      make(at, at + count, piece_of_thread());
+      kernel.add(piece_of_thread(), count, at == first, kernel.mask, lanes);
+    }
+    kernel.totals(lanes, 1, acc);
+  };
   if (n > tile_items) {
     int64_t tiles = (n + tile_items - 1) / tile_items;
-    auto partials = scratch(rows * tiles * pass.acc_size());
-    const int64_t piece = reduce_kernels::block_items(pass.acc_size());  // it fits the first cache
+    auto partials = scratch(rows * tiles * acc_size);
     parallel_for(rows * tiles, 1, [&](int64_t k, int64_t) {
-      alignas(64) uint8_t lanes[reduce_kernels::lane_bytes];
       const int64_t row = k / tiles * n;
       const int64_t first = k % tiles * tile_items;
-      const int64_t last = std::min(n, first + tile_items);
-      for (int64_t at = first; at < last; at += piece) {
-        const int64_t count = std::min(piece, last - at);
-        make(row + at, row + at + count, tile_of_thread());
-        kernel.add(tile_of_thread(), count, at == first, kernel.mask, lanes);
-      }
-      kernel.totals(lanes, 1, partials.get() + k * pass.acc_size());
+      reduce_run(row + first, row + std::min(n, first + tile_items), partials.get() + k * acc_size);
     });
     return run(combining(pass, partials.get(), over_partials(pass.kept, tiles), tiles, 1));
   }
-  int64_t together = std::min<int64_t>(256, tile_items / n);
-  parallel_for(rows, together, [&](int64_t begin, int64_t end) {
+  const int64_t rows_of_piece = std::max<int64_t>(1, piece / n);
+  parallel_for(rows, std::min<int64_t>(256, tile_items / n), [&](int64_t begin, int64_t end) {
     alignas(64) uint8_t acc[256 * 8];
-    make(begin * n, end * n, tile_of_thread());
-    kernel.rows(tile_of_thread(), end - begin, n, n, kernel.mask, acc);
+    for (int64_t row = begin, count; row < end; row += count) {
+      count = std::min(rows_of_piece, end - row);
+      uint8_t* to = acc + (row - begin) * acc_size;
+      if (n > piece) {
+        reduce_run(row * n, (row + 1) * n, to);
+      } else {
+        make(row * n, (row + count) * n, piece_of_thread());
+        kernel.rows(piece_of_thread(), count, n, n, kernel.mask, to);
+      }
+    }
     write_results(pass, acc, end - begin, pass.dst + begin * size_of(out), 1);
   });
 }

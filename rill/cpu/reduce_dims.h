@@ -46,9 +46,6 @@ void sort_by_stride(ReduceDims& dims);
 /// The same, and merges dimensions that continue each other.
 void sort_and_merge(ReduceDims& dims);
 
-/// Packs `n` items of `item` bytes (1, 2, 4 or 8) that lie `stride` items apart.
-void gather(int item, const uint8_t* src, int64_t n, int64_t stride, uint8_t* dst);
-
 /// reduce() of elements that all lie in places of their own. `out` may also be that of the
 /// accumulators.
 void reduce_distinct(ReduceKind kind, Dtype in, const void* src, const Shape& shape,

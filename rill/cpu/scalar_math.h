@@ -77,7 +77,9 @@ template <Float T>
 bool is_inf(T x) {
   return std::fabs(x) == std::numeric_limits<T>::infinity();
 }
-inline bool is_inf(Complex x) { return is_inf(x.re) || is_inf(x.im); }
+inline bool is_inf(Complex x) {
+  return (static_cast<int>(is_inf(x.re)) | static_cast<int>(is_inf(x.im))) != 0;  // no branch
+}
 template <Integer T>
 bool is_positive_inf(T) {
   return false;

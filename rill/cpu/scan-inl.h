@@ -174,11 +174,36 @@ HWY_INLINE void ScanRow(const T* src, const T* next, T* dst, int64_t columns,
   }
 }
 
+/// Rows of `count` columns, which stay in a register. False where that is no vector.
+template <class T, class Op, int64_t count>
+bool ScanNarrow(const Job& job) {
+  using A = typename Op::Acc;
+  const hn::CappedTag<A, count> d;
+  if constexpr (hn::MaxLanes(d) != count || sizeof(T) != sizeof(A)) {
+    return false;
+  } else {
+    const int64_t step = job.reverse ? -job.step : job.step;
+    const int64_t first = job.reverse ? (job.rows - 1) * job.step : 0;
+    const auto* src = static_cast<const A*>(job.src) + first;
+    auto* dst = job.dst == nullptr ? nullptr : static_cast<A*>(job.dst) + first;
+    auto running = hn::LoadU(d, static_cast<const A*>(job.carry));
+    for (int64_t i = 0; i < job.rows; ++i) {
+      running = Op::Apply(running, hn::LoadU(d, src + i * step));
+      if (dst != nullptr) hn::StoreU(running, d, dst + i * step);
+    }
+    hn::StoreU(running, d, static_cast<A*>(job.carry));
+    return true;
+  }
+}
+
 template <class T, class Op>
 void RunVectors(const Job& job) {
   if (job.step == 1) {
     return job.reverse ? ScanLine<T, Op, true>(job) : ScanLine<T, Op, false>(job);
   }
+  if (job.columns == 2 && ScanNarrow<T, Op, 2>(job)) return;
+  if (job.columns == 4 && ScanNarrow<T, Op, 4>(job)) return;
+  if (job.columns == 8 && ScanNarrow<T, Op, 8>(job)) return;
   const T* src = static_cast<const T*>(job.src);
   T* dst = static_cast<T*>(job.dst);
   auto* carry = static_cast<typename Op::Acc*>(job.carry);

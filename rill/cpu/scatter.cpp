@@ -23,6 +23,7 @@ struct Scatter {
   const Places& places;
   const Slice& slice;  // in the output
   const char* updates;
+  int64_t step;  // items from the updates of one place to those of the next
   char* out;
   int64_t size;  // items of the output
   int item;
@@ -71,7 +72,7 @@ void Scatter::by_pieces(int64_t first, int64_t last) const {
       places.read(p, p + count, offsets);
       Entry* entry = entries;
       for (int64_t i = 0; i < count; ++i) {
-        int64_t update = (p + i) * slice.size() + run * slice.length() + begin;
+        int64_t update = (p + i) * step + run * slice.length() + begin;
         for (int64_t r = 0; r < run_count; ++r) {
           *entry++ = {offsets[i] + runs[r] + begin, update + r * slice.length()};
         }
@@ -145,7 +146,7 @@ void Scatter::by_targets(const char* source) const {
   auto width = std::clamp<int64_t>(size / fewest, 1, bucket_bytes / item);
   width = std::max({width, row, size / most});
   const int shift = std::bit_width(static_cast<uint64_t>(width - 1));
-  Buckets buckets(places, row, size, shift);
+  Buckets buckets(places, step, size, shift);
   parallel_for(buckets.count(), 1, [&](int64_t bucket, int64_t) {
     if (source != nullptr) {
       // The rows that begin in the bucket.
@@ -173,7 +174,7 @@ void Scatter::by_ranges() const {
       places.read(first, first + count, offsets);
       int64_t n = 0;
       for (int64_t i = 0; i < count; ++i) {
-        entries[n] = {offsets[i], (first + i) * slice.size()};
+        entries[n] = {offsets[i], (first + i) * step};
         n += static_cast<uint64_t>(offsets[i]) - begin < each;
       }
       combine(out, updates, entries, n, slice.size());
@@ -210,6 +211,20 @@ bool are_rows(const Axes& axes, const Shape& shape, const Shape& slice) {
                      [&](int axis) { return (axis < 0 ? axis + shape.ssize() : axis) < lead; });
 }
 
+/// The updates of one place, if all places have the same; else all.
+Output distinct(const Output& updates, const Shape& slice) {
+  const auto lead = static_cast<int>(updates.shape.size() - slice.size());
+  for (int axis = 0; axis < lead; ++axis) {
+    if (updates.shape[axis] != 1 && updates.strides[axis] != 0) return updates;
+  }
+  Output one(updates.dtype, Shape(updates.shape.begin() + lead, updates.shape.end()));
+  if (one.shape != slice) return updates;  // of single items, an axis of which is that of places
+  one.data = updates.data;
+  one.strides = Strides(updates.strides.begin() + lead, updates.strides.end());
+  one.row_major = is_row_major(one.shape, one.strides);
+  return one;
+}
+
 void scatter_into(const Launch& launch, ScatterMode mode, std::string_view name, const Axes& axes,
                   const Shape& slice_shape, const Output& updates, std::span<const Array> indices) {
   const Output& in = launch.in(0);
@@ -231,14 +246,11 @@ void scatter_into(const Launch& launch, ScatterMode mode, std::string_view name,
   if (copies) allocate(out);
   else copy_operand(launch);
 
-  RowMajor values(updates);
-  Scatter scatter{places,
-                  slice,
-                  values.as<char>(),
-                  out.data,
-                  out.size,
-                  size_of(out.dtype),
-                  scatter_kernels::find_combine(mode, out.dtype)};
+  const Output given = distinct(updates, slice_shape);
+  RowMajor values(given);
+  Scatter scatter{
+      places,   slice,    values.as<char>(),  given.size == updates.size ? slice.size() : 0,
+      out.data, out.size, size_of(out.dtype), scatter_kernels::find_combine(mode, out.dtype)};
   if (by_targets) scatter.by_targets(copies ? in.data : nullptr);
   else if (by_ranges) scatter.by_ranges();
   else if (disjoint) scatter.by_pieces(0, places.count());

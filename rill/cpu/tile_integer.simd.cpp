@@ -47,19 +47,26 @@ void add_tests(TileKernels& kernels) {
 #undef COMPARE
 }
 
-/// Quotients of integers of up to 32 bits, computed in floats, which hold them all and have
-/// vectors. Truncation is exact: a rounded quotient is off by less than 1 / b, the least distance
-/// from below to the next integer.
+/// Quotients of integers, computed in floats, which have vectors and hold all integers of up to 32
+/// bits, and those of 64 bits that are usual: vectors with others are divided one by one.
+/// Truncation is exact: a rounded quotient is off by less than 1 / b, the least distance from below
+/// to the next integer.
 template <class T>
 struct Division {
-  using F = std::conditional_t<sizeof(T) == 4, double, float>;
+  using F = std::conditional_t<sizeof(T) >= 4, double, float>;
   using D = hn::ScalableTag<F>;
   using V = hn::Vec<D>;
   using Signed = std::make_signed_t<T>;
-  static constexpr F span = static_cast<F>(uint64_t{1} << (8 * sizeof(T)));
+  static constexpr F span =
+      sizeof(T) == 8 ? 0 : static_cast<F>(uint64_t{1} << (8 * sizeof(T) % 64));
+
+  static constexpr int64_t lanes = hn::MaxLanes(D());
 
   static HWY_INLINE V Load(const T* p) {
-    if constexpr (sizeof(T) == 4) {
+    if constexpr (sizeof(T) == 8) {
+      const hn::RebindToSigned<D> bits;
+      return hn::ConvertTo(D(), hn::LoadU(bits, reinterpret_cast<const int64_t*>(p)));
+    } else if constexpr (sizeof(T) == 4) {
       const hn::Rebind<int32_t, D> bits;
       const V v = hn::PromoteTo(D(), hn::LoadU(bits, reinterpret_cast<const int32_t*>(p)));
       if constexpr (std::is_signed_v<T>) return v;
@@ -69,17 +76,25 @@ struct Division {
     }
   }
 
+  /// Whether a number of 64 bits was converted without loss; unsigned ones were taken for signed.
+  static HWY_INLINE auto IsExact(V v) {
+    const auto inside = hn::Lt(hn::Abs(v), hn::Set(D(), F(int64_t{1} << 53)));
+    if constexpr (std::is_signed_v<T>) return inside;
+    else return hn::And(inside, hn::Ge(v, hn::Zero(D())));
+  }
+
   /// Wraps around.
   static HWY_INLINE void Store(V v, T* p) {
+    const hn::RebindToSigned<D> wide;
     const hn::Rebind<Signed, D> bits;
-    const auto outside = hn::Ge(v, hn::Set(D(), span / 2));
-    const V wrapped = hn::IfThenElse(outside, hn::Sub(v, hn::Set(D(), span)), v);
     auto* to = reinterpret_cast<Signed*>(p);
-    if constexpr (sizeof(T) == 4) {
-      hn::StoreU(hn::DemoteTo(bits, wrapped), bits, to);
+    if constexpr (sizeof(T) == 8) {
+      hn::StoreU(hn::ConvertTo(wide, v), wide, to);
     } else {
-      const hn::RebindToSigned<D> wide;
-      hn::StoreU(hn::DemoteTo(bits, hn::ConvertTo(wide, wrapped)), bits, to);
+      const auto outside = hn::Ge(v, hn::Set(D(), span / 2));
+      const V wrapped = hn::IfThenElse(outside, hn::Sub(v, hn::Set(D(), span)), v);
+      if constexpr (sizeof(T) == 4) hn::StoreU(hn::DemoteTo(bits, wrapped), bits, to);
+      else hn::StoreU(hn::DemoteTo(bits, hn::ConvertTo(wide, wrapped)), bits, to);
     }
   }
 
@@ -93,33 +108,44 @@ struct Division {
     return hn::IfThenZeroElse(hn::Eq(b, zero), turned);
   }
 
+  /// As many as a vector has lanes.
+  template <bool remainder>
+  static HWY_INLINE void Some(const T* a, const T* b, T* to) {
+    const V left = Load(a);
+    const V right = Load(b);
+    if constexpr (sizeof(T) == 8) {
+      if (HWY_UNLIKELY(!hn::AllTrue(D(), hn::And(IsExact(left), IsExact(right))))) {
+        for (int64_t k = 0; k < lanes; ++k) {
+          if constexpr (remainder) to[k] = scalar::remainder(a[k], b[k]);
+          else to[k] = scalar::truncated_divide(a[k], b[k]);
+        }
+        return;
+      }
+    }
+    if constexpr (remainder) Store(Remainder(left, right), to);
+    else Store(Quotient(left, right), to);
+  }
+
   template <bool remainder>
   static void Loop(void* dst, const void* a, const void* b, const void*, int64_t n) {
-    constexpr int64_t lanes = hn::MaxLanes(D());
     auto* out = static_cast<T*>(dst);
     const auto* x = static_cast<const T*>(a);
     const auto* y = static_cast<const T*>(b);
-    auto some = [](const T* p, const T* q, T* to) HWY_ATTR {
-      const V left = Load(p);
-      const V right = Load(q);
-      if constexpr (remainder) Store(Remainder(left, right), to);
-      else Store(Quotient(left, right), to);
-    };
     int64_t i = 0;
-    for (; i + lanes <= n; i += lanes) some(x + i, y + i, out + i);
+    for (; i + lanes <= n; i += lanes) Some<remainder>(x + i, y + i, out + i);
     if (i == n) return;
     T left[lanes] = {};
     T right[lanes] = {};
     for (int64_t k = 0; k < lanes && i + k < n; ++k) left[k] = x[i + k];
     for (int64_t k = 0; k < lanes && i + k < n; ++k) right[k] = y[i + k];
-    some(left, right, left);
+    Some<remainder>(left, right, left);
     for (int64_t k = 0; k < lanes && i + k < n; ++k) out[i + k] = left[k];
   }
 };
 
 template <class T>
 void add_division(TileKernels& kernels) {
-  if constexpr (!std::is_same_v<T, bool> && sizeof(T) <= 4) {
+  if constexpr (!std::is_same_v<T, bool>) {
     constexpr int dtype = static_cast<int>(dtype_of<T>());
     kernels.rows[static_cast<int>(Row::floor_divide)][dtype] = Division<T>::template Loop<false>;
     kernels.rows[static_cast<int>(Row::remainder)][dtype] = Division<T>::template Loop<true>;

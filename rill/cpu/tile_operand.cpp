@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "rill/cpu/copy_kernels.h"
+
 namespace rill {
 
 namespace {
@@ -30,27 +32,27 @@ void collapse(Shape& shape, Strides& strides) {
 }
 
 template <class Item>
-void gather_run(void* dst, const char* src, int64_t stride, int64_t count) {
-  auto* out = static_cast<Item*>(dst);
-  const auto* in = reinterpret_cast<const Item*>(src);
-  if (stride == 0) {
-    std::fill_n(out, count, *in);
-  } else {
-    for (int64_t i = 0; i < count; ++i) out[i] = in[i * stride];
+void fill(void* dst, const char* src, int64_t count) {
+  std::fill_n(static_cast<Item*>(dst), count, *reinterpret_cast<const Item*>(src));
+}
+
+void fill(int item, void* dst, const char* src, int64_t count) {
+  switch (item) {
+    case 1: return fill<uint8_t>(dst, src, count);
+    case 2: return fill<uint16_t>(dst, src, count);
+    case 4: return fill<uint32_t>(dst, src, count);
+    default: return fill<uint64_t>(dst, src, count);
   }
 }
 
 void gather_run(int item, void* dst, const char* src, int64_t stride, int64_t count) {
+  if (stride == 0) return fill(item, dst, src, count);
   if (stride == 1) {
     std::memcpy(dst, src, static_cast<size_t>(count * item));
     return;
   }
-  switch (item) {
-    case 1: return gather_run<uint8_t>(dst, src, stride, count);
-    case 2: return gather_run<uint16_t>(dst, src, stride, count);
-    case 4: return gather_run<uint32_t>(dst, src, stride, count);
-    default: return gather_run<uint64_t>(dst, src, stride, count);
-  }
+  copy_kernels::gather(item, reinterpret_cast<const uint8_t*>(src), count, stride,
+                       static_cast<uint8_t*>(dst));
 }
 
 }  // namespace
@@ -80,7 +82,7 @@ void TileOperand::prefetch(int64_t begin, int64_t count) const {
 }
 
 void TileOperand::splat(void* slot, void* raw, int64_t tile) const {
-  gather_run(item_, widen_ ? raw : slot, data_, 0, tile);
+  fill(item_, widen_ ? raw : slot, data_, tile);
   if (widen_) widen_(slot, raw, nullptr, nullptr, tile);
 }
 

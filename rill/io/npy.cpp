@@ -152,15 +152,25 @@ std::string descr_of(Dtype dtype) {
   return fmt::format("{}{}{}", row.size == 1 ? '|' : '<', row.kind, row.size);
 }
 
+/// Whether the columns of an evaluated array are contiguous, not its rows.
+bool is_column_major(const Array& array) {
+  if (array.output().row_major) return false;
+  Shape shape = array.shape();
+  Strides strides = array.output().strides;
+  std::reverse(shape.begin(), shape.end());
+  std::reverse(strides.begin(), strides.end());
+  return is_row_major(shape, strides);
+}
+
 /// Magic, version, length and text of the header; the data begin at a multiple of 64.
-std::string header_of(const Array& array) {
+std::string header_of(const Array& array, bool fortran_order) {
   std::string sizes;
   for (int64_t size : array.shape()) {
     sizes += (sizes.empty() ? "" : ", ") + std::to_string(size);
   }
   if (array.ndim() == 1) sizes += ',';
-  std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}",
-                                 descr_of(array.dtype()), sizes);
+  std::string text = fmt::format("{{'descr': '{}', 'fortran_order': {}, 'shape': ({}), }}",
+                                 descr_of(array.dtype()), fortran_order ? "True" : "False", sizes);
   bool is_long = text.size() > 65000;
   size_t before = magic.size() + (is_long ? 6 : 4);
   text.append(63 - (before + text.size()) % 64, ' ');
@@ -174,7 +184,20 @@ std::string header_of(const Array& array) {
   return header + text;
 }
 
-std::string_view bytes_of(const Array& array) { return {array.data<char>(), array.bytes()}; }
+/// What a file holds.
+struct Content {
+  std::string header;
+  Array rows;
+
+  std::string_view bytes() const { return {rows.data<char>(), rows.bytes()}; }
+};
+
+/// Columns that are contiguous are stored as they lie.
+Content content_of(const Array& array) {
+  eval(array);
+  const bool columns = is_column_major(array);
+  return {header_of(array, columns), packed(columns ? transpose(array) : array)};
+}
 
 }  // namespace
 
@@ -228,16 +251,16 @@ Array packed(const Array& array) {
 }
 
 void save_npy(Sink& sink, const Array& array) {
-  Array rows = packed(array);
-  sink.write(header_of(rows));
-  sink.write(bytes_of(rows));
+  const Content content = content_of(array);
+  sink.write(content.header);
+  sink.write(content.bytes());
 }
 
 void save_npz(Sink& sink, const NamedArrays& arrays, bool compressed) {
   ZipWriter zip(sink, compressed);
   for (const auto& [name, array] : arrays) {
-    Array rows = packed(array);
-    zip.add(name + ".npy", header_of(rows), bytes_of(rows));
+    const Content content = content_of(array);
+    zip.add(name + ".npy", content.header, content.bytes());
   }
   zip.finish();
 }

@@ -345,17 +345,14 @@ Array elementwise(Row row, const Array& a, const Array& b, StreamOrDevice s) {
 
 std::pair<Array, Array> divmod(const Array& a, const Array& b, StreamOrDevice s) {
   const Dtype dtype = promote(a.dtype(), b.dtype());
-  if (!is_integer(dtype)) return {floor_divide(a, b, s), remainder(a, b, s)};
+  const Array quotient = floor_divide(a, b, s);
+  const Array rest = remainder(a, b, s);
+  if (!is_integer(dtype) || is_unsigned(dtype)) return {quotient, rest};
+  // floor_divide() rounds integers towards zero, which is up where the signs differ.
   StreamScope scope(to_stream(s));
   const Array zero(0, dtype);
-  const Array truncated = floor_divide(a, b);
-  const Array rest = a - truncated * b;
-  const Array by_zero = equal(b, zero);
-  if (is_unsigned(dtype)) return {truncated, where(by_zero, zero, rest)};
-  const Array opposite =
-      logical_and(not_equal(rest, zero), not_equal(less(rest, zero), less(b, zero)));
-  const Array lower = logical_and(opposite, logical_not(by_zero));
-  return {truncated - astype(lower, dtype), where(by_zero, zero, where(lower, rest + b, rest))};
+  const Array up = logical_and(less(bitwise_xor(a, b), zero), not_equal(rest, zero));
+  return {quotient - astype(up, dtype), rest};
 }
 
 Array floored_quotient(const Array& a, const Array& b, StreamOrDevice s) {

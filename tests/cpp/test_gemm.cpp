@@ -205,6 +205,25 @@ TYPED_TEST(Gemm, AgreesOnLargeSizes) {
   expect_product<TypeParam>({1000, 3, 700}, Order::row, Order::row, 1, 0, this->random);
 }
 
+TYPED_TEST(Gemm, ProductsWithTheirTransposeHaveTheBitsOfOthers) {
+  using T = TypeParam;
+  for (auto [n, depth] : {std::pair(5, 3), {33, 70}, {300, 90}, {64, 9000}, {1030, 65}}) {
+    const int64_t k = std::is_integral_v<T> ? 3 : depth;
+    const int64_t ldc = n + 3;
+    for (Order order : {Order::row, Order::column, Order::strided}) {
+      Operand<T> a(n, k, order, this->random);
+      const std::vector<T> copy = a.values;
+      const GemmShape shape{dtype_of<T>(), n, n, k};
+      std::vector<T> own(static_cast<size_t>(n * ldc));
+      std::vector<T> other(own.size());
+      const auto& [data, rows, cols] = a.matrix;
+      gemm(shape, a.matrix, {data, cols, rows}, own.data(), ldc);
+      gemm(shape, a.matrix, {copy.data(), cols, rows}, other.data(), ldc);
+      EXPECT_EQ(std::memcmp(own.data(), other.data(), own.size() * sizeof(T)), 0) << n << "x" << k;
+    }
+  }
+}
+
 TYPED_TEST(Gemm, WithoutASumGivesTheAddend) {
   using T = TypeParam;
   std::vector<T> c0(6);
@@ -270,7 +289,7 @@ TYPED_TEST(Gemm, BatchesEqualSingleProducts) {
 
 TYPED_TEST(Gemm, GivesTheSameBitsFromAnyThread) {
   using T = TypeParam;
-  for (Sizes sizes : {Sizes{300, 400, 350}, {1, 2000, 700}, {2000, 1, 700}}) {
+  for (Sizes sizes : {Sizes{300, 400, 350}, {1, 2000, 700}, {2000, 1, 700}, {50, 60, 9000}}) {
     if (std::is_integral_v<T>) sizes.k = 20;
     Operand<T> a(sizes.m, sizes.k, Order::row, this->random);
     Operand<T> b(sizes.k, sizes.n, Order::row, this->random);
@@ -297,7 +316,8 @@ TEST(GemmFloats, IgnoresWhatTheOutputHeld) {
 
 TEST(GemmFloats, GivesTheSameBitsForAnyLayout) {
   std::mt19937 random(7);
-  for (auto [m, n, k] : {std::array<int64_t, 3>{25, 70, 600}, {150, 41, 70}, {1030, 33, 65}}) {
+  for (auto [m, n, k] :
+       {std::array<int64_t, 3>{25, 70, 600}, {150, 41, 70}, {1030, 33, 65}, {50, 60, 9000}}) {
     Operand<float> a(m, k, Order::row, random);
     Operand<float> b(k, n, Order::row, random);
     auto transposed = [](const Operand<float>& from, int64_t rows, int64_t cols) {

@@ -267,6 +267,7 @@ TEST(Scan, AgreesWithALoopForEveryKindDtypeLayoutAndAxis) {
         check_scan<T>(random, kind, {0}, 0);
         check_scan<T>(random, kind, {3, 0, 2}, 2);
         check_scan<T>(random, kind, {2, 3, 1500}, 1);
+        for (int64_t columns : {2, 4, 8}) check_scan<T>(random, kind, {2, 40, columns}, 1);
       });
     }
   }
@@ -279,6 +280,7 @@ TEST(Scan, OfLongLinesInBlocks) {
     check_scan<int64_t>(random, ScanKind::prod, {270'001}, 0);
     check_scan<double>(random, ScanKind::sum, {300'000}, 0);
     check_scan<float>(random, ScanKind::max, {150'001, 3}, 0);
+    check_scan<int64_t>(random, ScanKind::sum, {150'001, 4}, 0);
     check_scan<float>(random, ScanKind::logaddexp, {2, 280'000}, 1);
     check_scan<uint8_t>(random, ScanKind::sum, {300'007}, 0);
     check_scan<complex64>(random, ScanKind::sum, {280'000}, 0);

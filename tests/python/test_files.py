@@ -44,6 +44,19 @@ def test_npy_of_numpy(code, order, version):
         assert_same(mx.load("x.npy"), x, x.dtype.name)
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (1, 5), (0, 3), (70, 300)], ids=str)
+def test_columns_are_saved_as_they_lie(shape):
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    mx.save("x.npy", mx.array(x).T)
+    mx.savez("x.npz", x=mx.array(x).T)
+    for theirs in (np.load("x.npy"), np.load("x.npz")["x"]):
+        np.testing.assert_array_equal(theirs, x.T)
+        assert theirs.flags.f_contiguous
+    assert_same(mx.load("x.npy"), x.T, "float32")
+    mx.save("x.npy", mx.array(x)[..., ::2].T)  # no columns without gaps
+    np.testing.assert_array_equal(np.load("x.npy"), x[..., ::2].T)
+
+
 @pytest.mark.parametrize(
     "code, name", [("f8", "float64"), ("c8", "complex64"), ("c16", "complex64")]
 )

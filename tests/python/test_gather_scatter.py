@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import DTYPES, INTEGERS, array, assert_same, check_row, mx, rill_only, rows, values
+from support import (
+    DTYPES,
+    INTEGERS,
+    array,
+    assert_same,
+    check_row,
+    mx,
+    rill_only,
+    rows,
+    to_numpy,
+    values,
+)
 
 SHAPE = (4, 5, 6)
 
@@ -164,3 +175,25 @@ def test_dynamic_slices(rows_, columns, data):
     expected[window] = -1
     update = mx.full(size, -1, mx.int32)
     assert_same(mx.slice_update(mx.array(host), update, mx.array(start), (0, 1)), expected)
+
+
+@pytest.mark.parametrize("name", ["int32", "float16", "int64"])
+@pytest.mark.parametrize("shape", [(3000, 40), (3000, 8), (60, 900), (5, 4), (70_000,), (0, 3)])
+def test_all_places_get_the_same(shape, name):
+    rng = np.random.default_rng(5)
+    host = rng.integers(0, 50, shape).astype(name)
+    for axis in range(len(shape)):
+        indices = rng.integers(0, max(1, shape[axis]), shape[axis])
+        places = (slice(None),) * axis + (indices,)
+        at = (slice(None),) * axis + (mx.array(indices),)
+        row = rng.integers(0, 9, host[places].shape[1:] if axis == 0 else ()).astype(name)
+        for update in (row, np.array(3, name)):
+            expected = host.copy()
+            expected[places] = update
+            x = mx.array(host)
+            x[at] = mx.array(update)
+            np.testing.assert_array_equal(to_numpy(x), expected)
+            expected = host.copy()
+            np.add.at(expected, places, update)
+            result = mx.array(host).at[at].add(mx.array(update))
+            np.testing.assert_array_equal(to_numpy(result), expected)

@@ -83,6 +83,16 @@ def test_addmm(name):
         assert_near(result, 0.5 * exact(a, b) + 2 * c, name, 2 * TOLERANCE[name])
 
 
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("shape", [(0, 3), (7, 1), (9000, 40), (70, 300), (2, 50, 60)], ids=str)
+def test_products_with_their_own_transpose(shape, name):
+    host = values(name, shape, (-1, 1))
+    x, other = array(host, name), array(host, name)
+    for own, apart in ((x.mT @ x, x.mT @ other), (x @ x.mT, x @ other.mT)):
+        assert bool(mx.array_equal(own, apart))
+    assert_near(x.mT @ x, exact(host.swapaxes(-1, -2), host), name, TOLERANCE[name])
+
+
 CONTRACTIONS = [
     ("ij,jk->ik", (3, 4), (4, 5)),
     ("ij,jk", (3, 4), (4, 5)),
