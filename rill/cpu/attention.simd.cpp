@@ -33,7 +33,7 @@ constexpr float lowest = std::numeric_limits<float>::lowest();
 /// What becomes of the old values of a product's result.
 enum class Old { none, added, rescaled };
 
-/// c[rows, width] = a[rows, depth] * b[depth, width], and the old c. Element (i, p) of `a` lies at
+/// c[rows, lanes] = a[rows, depth] * b[depth, lanes], and the old c. Element (i, p) of `a` lies at
 /// i * row_step + p * a_step.
 struct Product {
   const float* a;
@@ -43,65 +43,71 @@ struct Product {
   int64_t depth;
   float* c;
   int64_t c_step;
-  const float* factor;  // for Old::rescaled: of each lane of c
+  const float* next;              // what is needed soon: a line of it is fetched for each depth
+  const float* factor = nullptr;  // for Old::rescaled: of each lane of c
 };
 
-template <int Rows, int64_t row_step, Old old>
+constexpr int64_t floats_of_line = 16;
+constexpr int second_cache = 2;
+
+/// `Vectors` of lanes: two are a panel, one is half of it.
+template <int Rows, int Vectors, int64_t row_step, Old old>
 HWY_ATTR void Multiply(const Product& x) {
   const Wide d;
   const float* HWY_RESTRICT a = x.a;
   const float* HWY_RESTRICT b = x.b;
-  Vector low[Rows];
-  Vector high[Rows];
+  Vector sum[Vectors][Rows];
+#pragma GCC unroll 2
+  for (int v = 0; v < Vectors; ++v) {
 #pragma GCC unroll 16
-  for (int i = 0; i < Rows; ++i) low[i] = high[i] = hn::Zero(d);
+    for (int i = 0; i < Rows; ++i) sum[v][i] = hn::Zero(d);
+  }
   for (int64_t p = 0; p < x.depth; ++p, a += x.a_step, b += x.b_step) {
-    const Vector b0 = hn::LoadU(d, b);
-    const Vector b1 = hn::LoadU(d, b + half);
+    __builtin_prefetch(x.next + p * floats_of_line, 0, second_cache);
+    Vector lanes[Vectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) lanes[v] = hn::LoadU(d, b + v * half);
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
       const Vector value = hn::Set(d, a[i * row_step]);
-      low[i] = Fma(value, b0, low[i]);
-      high[i] = Fma(value, b1, high[i]);
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) sum[v][i] = Fma(value, lanes[v], sum[v][i]);
     }
   }
   float* HWY_RESTRICT c = x.c;
-  if constexpr (old == Old::rescaled) {
-    const Vector f0 = hn::LoadU(d, x.factor);
-    const Vector f1 = hn::LoadU(d, x.factor + half);
+  Vector factor[Vectors];
+#pragma GCC unroll 2
+  for (int v = 0; v < Vectors; ++v) {
+    factor[v] = old == Old::rescaled ? hn::LoadU(d, x.factor + v * half) : hn::Zero(d);
+  }
 #pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i, c += x.c_step) {
-      hn::StoreU(Fma(hn::LoadU(d, c), f0, low[i]), d, c);
-      hn::StoreU(Fma(hn::LoadU(d, c + half), f1, high[i]), d, c + half);
-    }
-  } else {
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i, c += x.c_step) {
-      if constexpr (old == Old::added) {
-        low[i] = hn::Add(hn::LoadU(d, c), low[i]);
-        high[i] = hn::Add(hn::LoadU(d, c + half), high[i]);
-      }
-      hn::StoreU(low[i], d, c);
-      hn::StoreU(high[i], d, c + half);
+  for (int i = 0; i < Rows; ++i, c += x.c_step) {
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      Vector value = sum[v][i];
+      if constexpr (old == Old::added) value = hn::Add(hn::LoadU(d, c + v * half), value);
+      if constexpr (old == Old::rescaled) value = Fma(hn::LoadU(d, c + v * half), factor[v], value);
+      hn::StoreU(value, d, c + v * half);
     }
   }
 }
 
-template <int64_t row_step, Old old, int... Rows>
+template <int Vectors, int64_t row_step, Old old, int... Rows>
 constexpr auto Kernels(std::integer_sequence<int, Rows...>) {
   return std::array<void (*)(const Product&), sizeof...(Rows)>{
-      &Multiply<Rows + 1, row_step, old>...};
+      &Multiply<Rows + 1, Vectors, row_step, old>...};
 }
 
 /// The same for any number of rows, `at_once` in a step; `a` moves by a_advance each row.
-template <int64_t row_step, Old old>
+template <int64_t row_step, Old old, int Vectors = 2>
 void MultiplyRows(Product x, int64_t rows, int64_t at_once, int64_t a_advance) {
   static constexpr auto kernels =
-      Kernels<row_step, old>(std::make_integer_sequence<int, register_rows>());
+      Kernels<Vectors, row_step, old>(std::make_integer_sequence<int, register_rows>());
   for (int64_t row = 0; row < rows; row += at_once) {
     kernels[std::min(at_once, rows - row) - 1](x);
     x.a += at_once * a_advance;
     x.c += at_once * x.c_step;
+    x.next += x.depth * floats_of_line;
   }
 }
 
@@ -136,14 +142,20 @@ HWY_INLINE Vector Masked(Wide d, Vector score, const BlockMask& mask, int64_t j,
   return score;
 }
 
+/// The keys that half a panel needs of a block: the first half may see fewer.
+int64_t KeysOfHalf(int64_t lane, int64_t count, const BlockMask& mask) {
+  return lane == 0 ? std::min(count, mask.first_half) : count;
+}
+
 /// Masks the scores and finds the largest of each query, `start` included.
 HWY_ATTR void MaskAndMax(float* scores, int64_t count, const BlockMask& mask, float* max) {
   const Wide d;
   const bool masked = mask.tile != nullptr || mask.limit != nullptr;
   for (int64_t lane = 0; lane < width; lane += half) {
+    const int64_t end = KeysOfHalf(lane, count, mask);
     Vector best0 = hn::LoadU(d, max + lane);
     Vector best1 = best0;
-    for (int64_t j = 0; j < count; ++j) {
+    for (int64_t j = 0; j < end; ++j) {
       float* at = scores + j * width + lane;
       Vector score = hn::LoadU(d, at);
       if (masked) {
@@ -162,15 +174,42 @@ HWY_INLINE Vector Shift(Wide d, Vector max) {
   return hn::IfThenElse(hn::Eq(max, hn::Set(d, -infinity)), hn::Zero(d), max);
 }
 
+/// c[keys, panel] = a[keys, depth] * b[depth, panel] for packed keys; the first half of the panel
+/// needs fewer keys, which are rounded up to a panel of theirs.
+void MultiplyKeys(Product x, int64_t count, const BlockMask& mask) {
+  const int64_t panels = (KeysOfHalf(0, count, mask) + register_rows - 1) / register_rows;
+  const int64_t both = std::min(count, panels * register_rows);
+  MultiplyRows<1, Old::none>(x, both, register_rows, x.depth);
+  x.a += both * x.depth;
+  x.b += half;
+  x.c += both * width + half;
+  MultiplyRows<1, Old::none, 1>(x, count - both, register_rows, x.depth);
+}
+
+/// c[rows, panel] = a[rows, keys] * b[keys, panel], and the old c.
+template <Old old>
+void MultiplyByKeys(Product x, int64_t rows, const BlockMask& mask) {
+  const int64_t rest = x.depth - KeysOfHalf(0, x.depth, mask);
+  x.depth -= rest;
+  MultiplyRows<1, old>(x, rows, EvenStep(rows), 1);
+  if (rest == 0) return;
+  x.a += x.depth * x.a_step;
+  x.b += x.depth * x.b_step + half;
+  x.c += half;
+  x.depth = rest;
+  MultiplyRows<1, Old::added, 1>(x, rows, EvenStep(rows), 1);
+}
+
 HWY_ATTR void AttendImpl(const Panel& panel, const KeyBlock& keys, const BlockMask& mask) {
   const Wide d;
-  Product product{keys.k, register_rows, panel.q, width, keys.depth, panel.scores, width, nullptr};
-  MultiplyRows<1, Old::none>(product, keys.count, register_rows, keys.depth);
+  MultiplyKeys({keys.k, register_rows, panel.q, width, keys.depth, panel.scores, width, keys.v},
+               keys.count, mask);
   HWY_ALIGN float max[width];
   HWY_ALIGN float factor[width];
   std::copy_n(panel.max, width, max);
   MaskAndMax(panel.scores, keys.count, mask, max);
   for (int64_t lane = 0; lane < width; lane += half) {
+    const int64_t end = KeysOfHalf(lane, keys.count, mask);
     const Vector shift = Shift(d, hn::Load(d, max + lane));
     const Vector by = ExpNotAboveOne(d, hn::Sub(hn::LoadU(d, panel.max + lane), shift));
     hn::Store(by, d, factor + lane);
@@ -178,7 +217,7 @@ HWY_ATTR void AttendImpl(const Panel& panel, const KeyBlock& keys, const BlockMa
     Vector sum1 = hn::Zero(d);
     float* at = panel.scores + lane;
     int64_t j = 0;
-    for (; j + 2 <= keys.count; j += 2, at += 2 * width) {
+    for (; j + 2 <= end; j += 2, at += 2 * width) {
       const Vector e0 = ExpNotAboveOne(d, hn::Sub(hn::LoadU(d, at), shift));
       const Vector e1 = ExpNotAboveOne(d, hn::Sub(hn::LoadU(d, at + width), shift));
       hn::StoreU(e0, d, at);
@@ -186,7 +225,7 @@ HWY_ATTR void AttendImpl(const Panel& panel, const KeyBlock& keys, const BlockMa
       sum0 = hn::Add(sum0, e0);
       sum1 = hn::Add(sum1, e1);
     }
-    if (j < keys.count) {
+    if (j < end) {
       const Vector e = ExpNotAboveOne(d, hn::Sub(hn::LoadU(d, at), shift));
       hn::StoreU(e, d, at);
       sum0 = hn::Add(sum0, e);
@@ -194,8 +233,10 @@ HWY_ATTR void AttendImpl(const Panel& panel, const KeyBlock& keys, const BlockMa
     hn::StoreU(hn::Add(sum0, sum1), d, panel.sum + lane);
   }
   std::copy_n(max, width, panel.max);
-  product = {keys.v, keys.v_stride, panel.scores, width, keys.count, panel.out, width, factor};
-  MultiplyRows<1, Old::rescaled>(product, keys.value_depth, EvenStep(keys.value_depth), 1);
+  const float* next = keys.k + keys.count * keys.depth;
+  MultiplyByKeys<Old::rescaled>(
+      {keys.v, keys.v_stride, panel.scores, width, keys.count, panel.out, width, next, factor},
+      keys.value_depth, mask);
 }
 
 /// From scores and the cotangents of weights, both [count][width]: weights and the cotangents of
@@ -205,10 +246,11 @@ HWY_ATTR void WeighBack(const BackwardBlock& x, const BlockMask& mask) {
   const bool masked = mask.limit != nullptr || (mask.tile != nullptr && mask.select);
   const Vector floor = hn::Set(d, lowest);
   for (int64_t lane = 0; lane < width; lane += half) {
+    const int64_t end = KeysOfHalf(lane, x.count, mask);
     const Vector shift = Shift(d, hn::LoadU(d, x.max + lane));
     const Vector inverse = hn::LoadU(d, x.inverse_sum + lane);
     const Vector delta = hn::LoadU(d, x.delta + lane);
-    for (int64_t j = 0; j < x.count; ++j) {
+    for (int64_t j = 0; j < end; ++j) {
       float* at = x.weights + j * width + lane;
       float* back = x.scores + j * width + lane;
       const Vector score = Masked(d, hn::LoadU(d, at), mask, j, lane);
@@ -221,24 +263,71 @@ HWY_ATTR void WeighBack(const BackwardBlock& x, const BlockMask& mask) {
   }
 }
 
-HWY_ATTR void AttendBackImpl(const BackwardBlock& x, const BlockMask& mask) {
-  Product product{x.k, register_rows, x.q, width, x.depth, x.weights, width, nullptr};
-  MultiplyRows<1, Old::none>(product, x.count, register_rows, x.depth);
-  product = {x.v, register_rows, x.g, width, x.value_depth, x.scores, width, nullptr};
-  MultiplyRows<1, Old::none>(product, x.count, register_rows, x.value_depth);
+/// c[keys, stride] = a[keys, queries] * b[queries, stride], and the old c; `a` has rows of a panel.
+template <Old old>
+void MultiplyByQueries(const BackwardBlock& x, const BlockMask& mask, const float* a,
+                       const float* b, int64_t stride, float* c) {
+  const int64_t both = KeysOfHalf(0, x.count, mask);
+  for (int64_t column = 0; column < stride; column += width) {
+    Product product{a, 1, b + column, stride, x.queries, c + column, stride, b};
+    MultiplyRows<width, old>(product, both, register_rows, width);
+    if (both == x.count) continue;
+    product.a += both * width + half;
+    product.b += half * stride;
+    product.c += both * stride;
+    product.depth = std::max<int64_t>(0, x.queries - half);
+    MultiplyRows<width, old>(product, x.count - both, register_rows, width);
+  }
+}
+
+/// The products that go to gradients.
+template <Old of_queries, Old of_keys>
+void MultiplyBack(const BackwardBlock& x, const BlockMask& mask) {
+  MultiplyByKeys<of_queries>({x.k_rows, x.depth, x.scores, width, x.count, x.dq, width, x.q_rows},
+                             x.depth, mask);
+  MultiplyByQueries<of_keys>(x, mask, x.scores, x.q_rows, x.depth_stride, x.dk);
+  MultiplyByQueries<of_keys>(x, mask, x.weights, x.g_rows, x.value_stride, x.dv);
+}
+
+void AttendBackImpl(const BackwardBlock& x, const BlockMask& mask) {
+  MultiplyKeys({x.k, register_rows, x.q, width, x.depth, x.weights, width, x.v}, x.count, mask);
+  MultiplyKeys({x.v, register_rows, x.g, width, x.value_depth, x.scores, width, x.k_rows}, x.count,
+               mask);
   WeighBack(x, mask);
-  product = {x.k_rows, x.depth, x.scores, width, x.count, x.dq, width, nullptr};
-  MultiplyRows<1, Old::added>(product, x.depth, EvenStep(x.depth), 1);
-  for (int64_t column = 0; column < x.depth_stride; column += width) {
-    product = {x.scores,       1,      x.q_rows + column, x.depth_stride, width, x.dk + column,
-               x.depth_stride, nullptr};
-    MultiplyRows<width, Old::added>(product, x.count, register_rows, width);
+  using Back = void (*)(const BackwardBlock&, const BlockMask&);
+  static constexpr Back backs[2][2] = {
+      {&MultiplyBack<Old::added, Old::added>, &MultiplyBack<Old::added, Old::none>},
+      {&MultiplyBack<Old::none, Old::added>, &MultiplyBack<Old::none, Old::none>}};
+  backs[x.first_of_queries][x.first_of_keys](x, mask);
+}
+
+HWY_ATTR void ScaleImpl(const float* in, int64_t count, float by, float* out) {
+  const Wide d;
+  const Vector factor = hn::Set(d, by);
+  int64_t i = 0;
+  for (; i + half <= count; i += half) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, in + i), factor), d, out + i);
   }
-  for (int64_t column = 0; column < x.value_stride; column += width) {
-    product = {x.weights,      1,      x.g_rows + column, x.value_stride, width, x.dv + column,
-               x.value_stride, nullptr};
-    MultiplyRows<width, Old::added>(product, x.count, register_rows, width);
+  for (; i < count; ++i) out[i] = in[i] * by;
+}
+
+HWY_ATTR void AddImpl(const float* in, int64_t count, float* out) {
+  const Wide d;
+  int64_t i = 0;
+  for (; i + half <= count; i += half) {
+    hn::StoreU(hn::Add(hn::LoadU(d, out + i), hn::LoadU(d, in + i)), d, out + i);
   }
+  for (; i < count; ++i) out[i] += in[i];
+}
+
+HWY_ATTR float DotImpl(const float* x, const float* y, int64_t count) {
+  const Wide d;
+  Vector sum = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + half <= count; i += half) sum = Fma(hn::LoadU(d, x + i), hn::LoadU(d, y + i), sum);
+  float total = hn::GetLane(hn::SumOfLanes(d, sum));
+  for (; i < count; ++i) total += x[i] * y[i];
+  return total;
 }
 
 HWY_ATTR void MarkHiddenImpl(const char* seen, int64_t count, float* out) {
@@ -268,6 +357,9 @@ HWY_EXPORT(PanelsImpl);
 HWY_EXPORT(MarkHiddenImpl);
 HWY_EXPORT(AttendImpl);
 HWY_EXPORT(AttendBackImpl);
+HWY_EXPORT(ScaleImpl);
+HWY_EXPORT(AddImpl);
+HWY_EXPORT(DotImpl);
 
 Panels panels() { return HWY_DYNAMIC_DISPATCH(PanelsImpl)(); }
 
@@ -281,6 +373,18 @@ void attend(const Panel& panel, const KeyBlock& keys, const BlockMask& mask) {
 
 void attend_back(const BackwardBlock& block, const BlockMask& mask) {
   HWY_DYNAMIC_DISPATCH(AttendBackImpl)(block, mask);
+}
+
+void scale(const float* in, int64_t count, float by, float* out) {
+  HWY_DYNAMIC_DISPATCH(ScaleImpl)(in, count, by, out);
+}
+
+void add(const float* in, int64_t count, float* out) {
+  HWY_DYNAMIC_DISPATCH(AddImpl)(in, count, out);
+}
+
+float dot(const float* x, const float* y, int64_t count) {
+  return HWY_DYNAMIC_DISPATCH(DotImpl)(x, y, count);
 }
 
 }  // namespace rill::attention_kernels

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 namespace rill::attention_kernels {
 
@@ -20,6 +21,8 @@ struct BlockMask {
   const float* tile = nullptr;   // [keys][panel]: added to the scores, or
   bool select = false;           // with `select`: masked where it is not zero
   const float* limit = nullptr;  // [panel]: of each query, how many keys of the block it sees
+  // Keys of the block that the first half of the panel needs: the others are for the second alone.
+  int64_t first_half = std::numeric_limits<int64_t>::max();
 };
 
 /// What a panel of queries has gathered. Everything is float32, a lane a query.
@@ -49,12 +52,13 @@ void attend(const Panel& panel, const KeyBlock& keys, const BlockMask& mask);
 /// A panel of queries and a block of keys, going back.
 struct BackwardBlock {
   int64_t count;
+  int64_t queries;  // of the panel
   int64_t depth;
   int64_t value_depth;
   const float* k;  // packed panels of keys, as is v
   const float* v;
   const float* k_rows;  // [count][depth]
-  const float* q;       // [depth][panel], scaled; and as rows [panel][depth_stride]
+  const float* q;       // as that of Panel; and as rows [queries][depth_stride], not scaled
   const float* q_rows;
   const float* g;  // the cotangent of the output: [value_depth][panel], and as rows
   const float* g_rows;
@@ -62,13 +66,24 @@ struct BackwardBlock {
   int64_t value_stride;
   const float* max;  // of each query; weight = exp(score - max) * inverse_sum
   const float* inverse_sum;
-  const float* delta;  // of each query, the product of g with the output
-  float* weights;      // room for a block
-  float* scores;       // room for another
-  float* dq;           // [depth][panel]: added to, without the scale
-  float* dk;           // [count][depth_stride]: added to
-  float* dv;           // [count][value_stride]: added to
+  const float* delta;     // of each query, the product of g with the output
+  float* weights;         // room for a block
+  float* scores;          // room for another
+  float* dq;              // [depth][panel]: added to, without the scale
+  float* dk;              // [count][depth_stride]: added to, without the scale
+  float* dv;              // [count][value_stride]: added to
+  bool first_of_queries;  // dq is written, not added to
+  bool first_of_keys;     // so are dk and dv
 };
 void attend_back(const BackwardBlock& block, const BlockMask& mask);
+
+/// out[i] = in[i] * by; `out` may be `in`.
+void scale(const float* in, int64_t count, float by, float* out);
+
+/// out[i] += in[i].
+void add(const float* in, int64_t count, float* out);
+
+/// The sum of x[i] * y[i].
+float dot(const float* x, const float* y, int64_t count);
 
 }  // namespace rill::attention_kernels

@@ -17,6 +17,14 @@ void allocate_heads(Output& out, const Output& like) {
   out.row_major = false;
 }
 
+void write_row(float* row, int64_t depth, float factor, Dtype dtype, char* out) {
+  if (dtype == Dtype::float32) {
+    return attention_kernels::scale(row, depth, factor, reinterpret_cast<float*>(out));
+  }
+  attention_kernels::scale(row, depth, factor, row);
+  gemm_kernel::narrow(dtype, row, depth, out);
+}
+
 AttentionProblem::AttentionProblem(const Launch& launch)
     : q(launch.in(0)), k(launch.in(1)), v(launch.in(2)), operands(3) {
   const auto& attrs = launch.attrs<AttentionAttrs>();
@@ -46,13 +54,11 @@ void RowPanel::pack(const HeadTensor& x, int64_t depth, float by, float* out, fl
     gemm_kernel::pack(side, n, depth, width, room);
     for (int64_t p = 0; p < depth; ++p) std::copy_n(room + p * width, n, out + p * width + lane);
   });
-  if (by == 1) return;
-  for (int64_t i = 0; i < depth * width; ++i) out[i] *= by;
+  if (by != 1) attention_kernels::scale(out, depth * width, by, out);
 }
 
-void RowPanel::pack_rows(const HeadTensor& x, int64_t depth, float by, int64_t stride,
-                         float* out) const {
-  std::fill_n(out, width * stride, 0.0f);
+void RowPanel::pack_rows(const HeadTensor& x, int64_t depth, int64_t stride, float* out) const {
+  if (stride != depth) std::fill_n(out, count * stride, 0.0f);
   each_run([&](int64_t head, int64_t query, int64_t lane, int64_t n) {
     // A panel as wide as the features are many has the queries one after the other.
     gemm_kernel::Side side{x.at(batch(), head, query), x.dtype, x.strides[3], x.strides[2]};
@@ -63,38 +69,53 @@ void RowPanel::pack_rows(const HeadTensor& x, int64_t depth, float by, int64_t s
       gemm_kernel::pack(side, depth, 1, depth, rows + i * stride);
     }
   });
-  if (by == 1) return;
-  for (int64_t i = 0; i < width * stride; ++i) out[i] *= by;
+}
+
+void RowPanel::write(const float* columns, int64_t depth, const float* factors, float* room,
+                     const HeadTensor& out) const {
+  gemm_kernel::pack({columns, Dtype::float32, width, 1}, depth, count, depth, room);
+  each_run([&](int64_t head, int64_t query, int64_t lane, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) {
+      write_row(room + (lane + i) * depth, depth, factors[lane + i], out.dtype,
+                const_cast<char*>(out.at(batch(), head, query + i)));
+    }
+  });
 }
 
 int64_t RowPanel::end_of_keys() const {
   if (problem.kind != AttentionMask::causal) return problem.keys;
   int64_t most = 0;
-  for (int64_t lane = 0; lane < count; ++lane) {
-    int64_t seen = problem.visible(first + lane);
-    if (seen <= 0) return problem.keys;
-    most = std::max(most, seen);
-  }
-  return most;
+  bool blind = false;
+  each_run([&](int64_t, int64_t query, int64_t, int64_t n) {
+    blind |= problem.visible(query) <= 0;
+    most = std::max(most, problem.visible(query + n - 1));
+  });
+  return blind ? problem.keys : most;
 }
 
 attention_kernels::BlockMask RowPanel::mask(int64_t start, int64_t keys, float* tile, float* limit,
                                             float* room) const {
   switch (problem.kind) {
     case AttentionMask::none: return {};
-    case AttentionMask::boolean:
-      pack_boolean_mask(start, keys, tile, room);
-      return {tile, true, nullptr};
-    case AttentionMask::additive: pack_mask(start, keys, tile, room); return {tile, false, nullptr};
+    case AttentionMask::boolean: pack_boolean_mask(start, keys, tile, room); return {tile, true};
+    case AttentionMask::additive: pack_mask(start, keys, tile, room); return {tile, false};
     case AttentionMask::causal: break;
   }
   bool cut = false;
-  for (int64_t lane = 0; lane < width; ++lane) {
-    int64_t seen = lane < count ? problem.visible(first + lane) - start : keys;
-    cut |= seen < keys;
-    limit[lane] = static_cast<float>(std::clamp<int64_t>(seen, 0, keys));
-  }
-  return cut ? attention_kernels::BlockMask{nullptr, false, limit} : attention_kernels::BlockMask{};
+  int64_t first_half = 0;
+  std::fill_n(limit, width, 0.0f);
+  each_run([&](int64_t, int64_t query, int64_t lane, int64_t n) {
+    const int64_t visible = problem.visible(query);
+    cut |= visible - start < keys;
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t seen = std::clamp<int64_t>(visible + i - start, 0, keys);
+      limit[lane + i] = static_cast<float>(seen);
+      // A query that sees no key at all gives all the same weight.
+      if (lane + i < width / 2) first_half = std::max(first_half, visible + i > 0 ? seen : keys);
+    }
+  });
+  if (!cut) return {};
+  return {nullptr, false, limit, first_half};
 }
 
 void RowPanel::pack_mask(int64_t start, int64_t keys, float* tile, float* room) const {

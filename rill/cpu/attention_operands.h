@@ -28,6 +28,9 @@ struct HeadTensor {
 /// of `like` are so: as projections by one matrix give and take them, without a copy.
 void allocate_heads(Output& out, const Output& like);
 
+/// Writes a row times a factor as elements of `dtype`; the row may be overwritten.
+void write_row(float* row, int64_t depth, float factor, Dtype dtype, char* out);
+
 /// The problem of a node: attention_op, or attention_gradient_op, whose operands begin alike.
 struct AttentionProblem {
   explicit AttentionProblem(const Launch& launch);
@@ -69,8 +72,12 @@ struct RowPanel {
   /// `x` (queries, or something of their shape) widened to [depth][width], times `scale`; lanes
   /// without a row are zero. `room` is of the same size.
   void pack(const HeadTensor& x, int64_t depth, float scale, float* out, float* room) const;
-  /// The same as rows [width][stride], zero beyond the depth.
-  void pack_rows(const HeadTensor& x, int64_t depth, float scale, int64_t stride, float* out) const;
+  /// The same as rows [count][stride], not scaled, zero beyond the depth.
+  void pack_rows(const HeadTensor& x, int64_t depth, int64_t stride, float* out) const;
+  /// Writes rows of something like the queries: `columns` [depth][width], each times its factor.
+  /// `room` is of the same size.
+  void write(const float* columns, int64_t depth, const float* factors, float* room,
+             const HeadTensor& out) const;
 
   /// The keys that any row of the panel needs.
   int64_t end_of_keys() const;

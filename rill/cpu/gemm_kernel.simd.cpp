@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "rill/cpu/gemm_kernel.h"
+#include "rill/cpu/gemm_pack-inl.h"
 #include "rill/cpu/half-inl.h"
 #include "rill/cpu/prefetch.h"
 
@@ -22,10 +23,7 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 using namespace rill::HWY_NAMESPACE;
 
-using Wide = hn::ScalableTag<float>;
-using Quad = hn::CappedTag<float, 4>;
 using Vector = hn::Vec<Wide>;
-using QuadVector = hn::Vec<Quad>;
 
 // Accumulators fill the register file but for two vectors of B and a broadcast of A.
 constexpr int vectors = 2;
@@ -33,117 +31,6 @@ constexpr int64_t register_rows = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 1
 constexpr int64_t lanes_of_b = vectors * static_cast<int64_t>(hn::MaxLanes(Wide()));
 
 constexpr int64_t floats_of_line = 16;
-
-// out[p * width + i] = in[i * stride + p] for 4 x 4 elements.
-#if HWY_TARGET == HWY_SCALAR
-template <class T>
-void transpose_quad(const T* in, int64_t stride, float* out, int64_t width) {
-  for (int64_t i = 0; i < 4; ++i) {
-    for (int64_t p = 0; p < 4; ++p) out[p * width + i] = static_cast<float>(in[i * stride + p]);
-  }
-}
-#else
-template <class T>
-HWY_ATTR inline void transpose_quad(const T* in, int64_t stride, float* out, int64_t width) {
-  const Quad d;
-  QuadVector r0 = LoadAs(d, in);
-  QuadVector r1 = LoadAs(d, in + stride);
-  QuadVector r2 = LoadAs(d, in + 2 * stride);
-  QuadVector r3 = LoadAs(d, in + 3 * stride);
-  QuadVector low01 = hn::InterleaveLower(d, r0, r1);
-  QuadVector low23 = hn::InterleaveLower(d, r2, r3);
-  QuadVector high01 = hn::InterleaveUpper(d, r0, r1);
-  QuadVector high23 = hn::InterleaveUpper(d, r2, r3);
-  hn::StoreU(hn::ConcatLowerLower(d, low23, low01), d, out);
-  hn::StoreU(hn::ConcatUpperUpper(d, low23, low01), d, out + width);
-  hn::StoreU(hn::ConcatLowerLower(d, high23, high01), d, out + 2 * width);
-  hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, out + 3 * width);
-}
-#endif
-
-template <class T>
-HWY_ATTR void pack_depth_first(const T* in, int64_t stride, int64_t lanes, int64_t depth,
-                               int64_t width, float* out) {
-  // A cache line of four lanes at a time: lanes a power of two apart share a set of the cache.
-  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
-  int64_t whole = lanes < 4 ? 0 : depth / 4 * 4;
-  for (int64_t first = 0; first < whole; first += line) {
-    int64_t end = std::min(first + line, whole);
-    // The last block starts earlier and overlaps: a width need not be a multiple of 4.
-    for (int64_t i = 0; i < lanes; i += 4) {
-      int64_t lane = std::min(i, lanes - 4);
-      for (int64_t p = first; p < end; p += 4) {
-        transpose_quad(in + lane * stride + p, stride, out + p * width + lane, width);
-      }
-    }
-  }
-  for (int64_t p = whole; p < depth; ++p) {
-    for (int64_t i = 0; i < lanes; ++i) {
-      out[p * width + i] = static_cast<float>(in[i * stride + p]);
-    }
-  }
-}
-
-// Vectors of `D`, then what the width leaves.
-template <class D, class T>
-HWY_ATTR inline void copy_lanes(D d, const T* from, int64_t width, float* to) {
-  const int64_t step = static_cast<int64_t>(hn::Lanes(d));
-  int64_t i = 0;
-  for (; i + step <= width; i += step) hn::StoreU(LoadAs(d, from + i), d, to + i);
-  for (; i < width; ++i) to[i] = static_cast<float>(from[i]);
-}
-
-// Whole panels side by side, so that a row of the matrix is read in long pieces.
-template <class T>
-HWY_ATTR void pack_lanes_first(const T* in, int64_t stride, int64_t panels, int64_t depth,
-                               int64_t width, float* out) {
-  const bool wide = width % static_cast<int64_t>(hn::Lanes(Wide())) == 0;
-  for (int64_t p = 0; p < depth; ++p, in += stride, out += width) {
-    const T* from = in;
-    float* to = out;
-    for (int64_t panel = 0; panel < panels; ++panel, from += width, to += width * depth) {
-      if (wide) {
-        copy_lanes(Wide(), from, width, to);
-      } else {
-        copy_lanes(Quad(), from, width, to);
-      }
-    }
-  }
-}
-
-template <class T>
-void pack_elements(const T* in, const Side& side, int64_t lanes, int64_t depth, int64_t width,
-                   float* out) {
-  for (int64_t p = 0; p < depth; ++p) {
-    for (int64_t i = 0; i < lanes; ++i) {
-      out[p * width + i] = static_cast<float>(in[i * side.lane_stride + p * side.depth_stride]);
-    }
-  }
-}
-
-template <class T>
-HWY_ATTR void pack_as(const Side& side, int64_t lanes, int64_t depth, int64_t width, float* out) {
-  constexpr int64_t panels_at_once = 8;
-  const T* in = static_cast<const T*>(side.data);
-  int64_t lane = 0;
-  while (lane < lanes) {
-    int64_t panels = std::clamp<int64_t>((lanes - lane) / width, 1, panels_at_once);
-    int64_t here = std::min(lanes - lane, width);
-    const T* from = in + lane * side.lane_stride;
-    float* to = out + lane * depth;
-    if (here < width) std::fill_n(to, width * depth, 0.0f);
-    if (side.depth_stride == 1) {
-      panels = 1;
-      pack_depth_first(from, side.lane_stride, here, depth, width, to);
-    } else if (side.lane_stride == 1 && here == width) {
-      pack_lanes_first(from, side.depth_stride, panels, depth, width, to);
-    } else {
-      panels = 1;
-      pack_elements(from, side, here, depth, width, to);
-    }
-    lane += panels * width;
-  }
-}
 
 // Where a register kernel reads a side: in a panel, or in the matrix, where lanes lie side by side;
 // then it writes the panel meanwhile. Lanes that lie apart are faster packed beforehand.

@@ -27,13 +27,11 @@ constexpr int64_t wave_floats = 1 << 22;  // of keys and values, packed at once
 /// Where results go: elements of the output's dtype, and max and sum of each row.
 struct Results {
   explicit Results(const Launch& launch)
-      : out_rows(launch.out(0)),
-        dtype(launch.out(0).dtype),
-        stats(reinterpret_cast<float*>(launch.out(1).data)) {}
+      : rows(launch.out(0)), stats(reinterpret_cast<float*>(launch.out(1).data)) {}
 
-  /// Writes a row: `out` holds sum of exp(score - max) * v, and is overwritten.
-  void write(const AttentionProblem& problem, int64_t pair, int64_t row, float max, float sum,
-             float* out) const {
+  /// Keeps max and sum of a row. Returns by what its sum of exp(score - max) * v is multiplied.
+  float keep(const AttentionProblem& problem, int64_t pair, int64_t row, float max,
+             float sum) const {
     float factor = 1;
     if (problem.sinks != nullptr) {
       float sink = problem.sink(pair, row);
@@ -42,23 +40,13 @@ struct Results {
       sum = sum * factor + std::exp(sink - both);
       max = both;
     }
-    factor /= sum;
-    int64_t n = problem.value_depth;
     int64_t place = problem.flat_row(pair, row);
     stats[2 * place] = max;
     stats[2 * place + 1] = sum;
-    char* row_data = problem.row_of(out_rows, pair, row);
-    if (dtype == Dtype::float32) {
-      float* to = reinterpret_cast<float*>(row_data);
-      for (int64_t i = 0; i < n; ++i) to[i] = out[i] * factor;
-      return;
-    }
-    for (int64_t i = 0; i < n; ++i) out[i] *= factor;
-    gemm_kernel::narrow(dtype, out, n, row_data);
+    return factor / sum;
   }
 
-  HeadTensor out_rows;
-  Dtype dtype;
+  HeadTensor rows;
   float* stats;
 };
 
@@ -66,9 +54,9 @@ void attend_panel(const RowPanel& rows, const PackedKeys& keys, const Results& r
   const AttentionProblem& problem = rows.problem;
   int64_t width = rows.width;
   int64_t most = std::max({keys.block(), problem.depth, problem.value_depth});
-  Scratch scratch(static_cast<size_t>(width * (problem.depth + problem.value_depth + 3) +
-                                      3 * width * most + problem.value_depth) *
-                  sizeof(float));
+  Scratch scratch(
+      static_cast<size_t>(width * (problem.depth + problem.value_depth + 3) + 3 * width * most) *
+      sizeof(float));
   float* q = scratch.as<float>();
   float* out = q + width * problem.depth;
   float* max = out + width * problem.value_depth;
@@ -77,7 +65,6 @@ void attend_panel(const RowPanel& rows, const PackedKeys& keys, const Results& r
   float* scores = limit + width;
   float* tile = scores + width * most;
   float* room = tile + width * most;
-  float* line = room + width * most;
   rows.pack(problem.q, problem.depth, problem.scale, q, room);
   std::fill(out, max, 0.0f);
   std::fill(max, sum, -infinity);
@@ -88,10 +75,11 @@ void attend_panel(const RowPanel& rows, const PackedKeys& keys, const Results& r
     attention_kernels::attend({q, out, max, sum, scores}, keys.at(rows.pair, start, count),
                               rows.mask(start, count, tile, limit, room));
   }
+  float* factors = limit;
   for (int64_t lane = 0; lane < rows.count; ++lane) {
-    for (int64_t i = 0; i < problem.value_depth; ++i) line[i] = out[i * width + lane];
-    results.write(problem, rows.pair, rows.first + lane, max[lane], sum[lane], line);
+    factors[lane] = results.keep(problem, rows.pair, rows.first + lane, max[lane], sum[lane]);
   }
+  rows.write(out, problem.value_depth, factors, room, results.rows);
 }
 
 /// Many queries: keys are packed once, then each panel of queries passes over them.
@@ -212,7 +200,9 @@ class FewRows {
       sum += from[1] * factor;
       for (int64_t i = 0; i < problem_.value_depth; ++i) total[i] += from[2 + i] * factor;
     }
-    results.write(problem_, pair, row, max, sum, total);
+    float factor = results.keep(problem_, pair, row, max, sum);
+    write_row(total, problem_.value_depth, factor, results.rows.dtype,
+              problem_.row_of(results.rows, pair, row));
   }
 
   const AttentionProblem& problem_;

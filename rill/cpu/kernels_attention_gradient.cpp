@@ -1,7 +1,6 @@
 // Attention, going back: weights are computed again from the saved maxima and sums, a block of keys
 // and a panel of queries at a time.
 #include <cmath>
-#include <cstring>
 #include <optional>
 
 #include "rill/cpu/attention_keys.h"
@@ -17,12 +16,6 @@ namespace rill {
 namespace {
 
 constexpr int64_t tasks_wanted = 32;  // a pair's keys are split when there are fewer pairs
-
-/// Writes floats as elements of `dtype`.
-void write(Dtype dtype, const float* in, int64_t n, void* out) {
-  if (dtype == Dtype::float32) std::memcpy(out, in, static_cast<size_t>(n) * sizeof(float));
-  else gemm_kernel::narrow(dtype, in, n, out);
-}
 
 /// Room of one task, in floats.
 class Room {
@@ -94,25 +87,23 @@ class AttentionGradient {
     return {problem_, pair, first, std::min(width_, problem_.rows() - first), width_};
   }
 
-  /// The product of the output with its cotangent, row by row.
+  /// The product of the output with its cotangent, row by row: as they lie, or widened.
   void find_deltas(int64_t begin, int64_t end) const {
     const int64_t n = problem_.value_depth;
     Room room(2 * n);
     float* g = room.take(n);
     float* y = room.take(n);
-    for (int64_t row = begin; row < end; ++row) {
+    auto row_of = [&](const HeadTensor& x, int64_t row, float* widened) {
       int64_t head = row / problem_.queries;
-      auto widen = [&](const HeadTensor& x, float* out) {
-        gemm_kernel::Side side{
-            x.at(head / problem_.heads, head % problem_.heads, row % problem_.queries), x.dtype,
-            x.strides[3], 0};
-        gemm_kernel::pack(side, n, 1, n, out);
-      };
-      widen(g_, g);
-      widen(y_, y);
-      float delta = 0;
-      for (int64_t i = 0; i < n; ++i) delta += g[i] * y[i];
-      delta_[row] = delta;
+      const char* from = x.at(head / problem_.heads, head % problem_.heads, row % problem_.queries);
+      if (x.dtype == Dtype::float32 && x.strides[3] == 1) {
+        return reinterpret_cast<const float*>(from);
+      }
+      gemm_kernel::pack({from, x.dtype, x.strides[3], 0}, n, 1, n, widened);
+      return static_cast<const float*>(widened);
+    };
+    for (int64_t row = begin; row < end; ++row) {
+      delta_[row] = attention_kernels::dot(row_of(g_, row, g), row_of(y_, row, y), n);
     }
   }
 
@@ -145,24 +136,28 @@ class AttentionGradient {
     x.tile = room.take(width_ * block);
     x.room = room.take(width_ * 2 * most);
     for (float** lanes : {&x.max, &x.inverse, &x.delta, &x.limit}) *lanes = room.take(width_);
-    std::fill_n(partial_dq(split, pair, 0), panels_ * problem_.depth * width_, 0.0f);
     int64_t last = std::min(blocks_, (split + 1) * blocks_of_split_);
     for (int64_t i = split * blocks_of_split_; i < last; ++i) {
       back_through_block(pair, split, i * block, x);
     }
   }
 
+  /// The last queries come first: they see all keys of the block that any sees.
   void back_through_block(int64_t pair, int64_t split, int64_t start, const Operands& x) const {
     const int64_t count = std::min(PackedKeys::block(), problem_.keys - start);
+    const bool first_block = start == split * blocks_of_split_ * PackedKeys::block();
     pack_keys(pair, start, count, x);
-    std::fill_n(x.dk, count * depth_stride_, 0.0f);
-    std::fill_n(x.dv, count * value_stride_, 0.0f);
-    for (int64_t panel = 0; panel < panels_; ++panel) {
+    for (int64_t panel = panels_; panel-- > 0;) {
       RowPanel rows = panel_of(pair, panel);
+      float* dq = partial_dq(split, pair, panel);
       int64_t seen = std::min(count, rows.end_of_keys() - start);
-      if (seen <= 0) continue;
+      if (seen <= 0) {
+        if (first_block) std::fill_n(dq, problem_.depth * width_, 0.0f);
+        continue;
+      }
       pack_rows(rows, x);
       attention_kernels::attend_back({seen,
+                                      rows.count,
                                       problem_.depth,
                                       problem_.value_depth,
                                       x.k,
@@ -179,13 +174,15 @@ class AttentionGradient {
                                       x.delta,
                                       x.weights,
                                       x.scores,
-                                      partial_dq(split, pair, panel),
+                                      dq,
                                       x.dk,
-                                      x.dv},
+                                      x.dv,
+                                      first_block,
+                                      panel == panels_ - 1},
                                      rows.mask(start, seen, x.tile, x.limit, x.room));
     }
-    write_rows(dk_, pair, start, count, problem_.depth, depth_stride_, x.dk);
-    write_rows(dv_, pair, start, count, problem_.value_depth, value_stride_, x.dv);
+    write_keys(dk_, pair, start, count, problem_.depth, depth_stride_, problem_.scale, x.dk);
+    write_keys(dv_, pair, start, count, problem_.value_depth, value_stride_, 1, x.dv);
   }
 
   void pack_keys(int64_t pair, int64_t start, int64_t count, const Operands& x) const {
@@ -204,9 +201,9 @@ class AttentionGradient {
 
   void pack_rows(const RowPanel& rows, const Operands& x) const {
     rows.pack(problem_.q, problem_.depth, problem_.scale, x.q, x.room);
-    rows.pack_rows(problem_.q, problem_.depth, problem_.scale, depth_stride_, x.q_rows);
+    rows.pack_rows(problem_.q, problem_.depth, depth_stride_, x.q_rows);
     rows.pack(g_, problem_.value_depth, 1, x.g, x.room);
-    rows.pack_rows(g_, problem_.value_depth, 1, value_stride_, x.g_rows);
+    rows.pack_rows(g_, problem_.value_depth, value_stride_, x.g_rows);
     for (int64_t lane = 0; lane < width_; ++lane) {
       int64_t flat = problem_.flat_row(rows.pair, rows.first + lane);
       bool there = lane < rows.count;  // else the weights are zero
@@ -216,28 +213,25 @@ class AttentionGradient {
     }
   }
 
-  void write_rows(const HeadTensor& out, int64_t pair, int64_t start, int64_t count, int64_t depth,
-                  int64_t stride, const float* rows) const {
+  void write_keys(const HeadTensor& out, int64_t pair, int64_t start, int64_t count, int64_t depth,
+                  int64_t stride, float factor, float* rows) const {
     for (int64_t i = 0; i < count; ++i) {
       const char* to = out.at(pair / problem_.kv_heads, pair % problem_.kv_heads, start + i);
-      write(out.dtype, rows + i * stride, depth, const_cast<char*>(to));
+      write_row(rows + i * stride, depth, factor, out.dtype, const_cast<char*>(to));
     }
   }
 
   void write_dq(int64_t pair, int64_t panel) const {
-    const int64_t depth = problem_.depth;
-    RowPanel rows = panel_of(pair, panel);
+    const int64_t size = problem_.depth * width_;
     float* total = partial_dq(0, pair, panel);
     for (int64_t split = 1; split < splits_; ++split) {
-      const float* more = partial_dq(split, pair, panel);
-      for (int64_t i = 0; i < depth * width_; ++i) total[i] += more[i];
+      attention_kernels::add(partial_dq(split, pair, panel), size, total);
     }
-    Room room(depth);
-    float* line = room.take(depth);
-    for (int64_t lane = 0; lane < rows.count; ++lane) {
-      for (int64_t i = 0; i < depth; ++i) line[i] = total[i * width_ + lane] * problem_.scale;
-      write(dq_.dtype, line, depth, problem_.row_of(dq_, pair, rows.first + lane));
-    }
+    Room room(size + width_);
+    float* turned = room.take(size);
+    float* factors = room.take(width_);
+    std::fill_n(factors, width_, problem_.scale);
+    panel_of(pair, panel).write(total, problem_.depth, factors, turned, dq_);
   }
 
   void back_to_sinks() const {

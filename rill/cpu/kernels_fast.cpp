@@ -52,13 +52,21 @@ void run_norm(const Launch& launch) {
 /// Adds up `parts` rows of n, in order, and writes them as elements of `dtype`.
 template <class C>
 void add_parts(const C* rows, int64_t parts, int64_t stride, int64_t n, Dtype dtype, char* out) {
-  for (int64_t i = 0; i < n; ++i) {
-    C total = 0;
-    for (int64_t part = 0; part < parts; ++part) total += rows[part * stride + i];
-    if constexpr (std::is_same_v<C, double>) reinterpret_cast<double*>(out)[i] = total;
-    else if (dtype == Dtype::float16) reinterpret_cast<float16*>(out)[i] = float16(total);
-    else if (dtype == Dtype::bfloat16) reinterpret_cast<bfloat16*>(out)[i] = bfloat16(total);
-    else reinterpret_cast<float*>(out)[i] = total;
+  constexpr int64_t columns = 64;  // side by side, so that no addition waits for the last
+  for (int64_t first = 0; first < n; first += columns) {
+    const int64_t count = std::min(columns, n - first);
+    C totals[columns] = {};
+    for (int64_t part = 0; part < parts; ++part) {
+      for (int64_t i = 0; i < count; ++i) totals[i] += rows[part * stride + first + i];
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const C total = totals[i];
+      const int64_t at = first + i;
+      if constexpr (std::is_same_v<C, double>) reinterpret_cast<double*>(out)[at] = total;
+      else if (dtype == Dtype::float16) reinterpret_cast<float16*>(out)[at] = float16(total);
+      else if (dtype == Dtype::bfloat16) reinterpret_cast<bfloat16*>(out)[at] = bfloat16(total);
+      else reinterpret_cast<float*>(out)[at] = total;
+    }
   }
 }
 
@@ -144,7 +152,8 @@ void run_norm_gradient(const Launch& launch) {
   for (uint32_t i = 0; i < launch.node.output_count(); ++i) {
     Output& out = launch.out(i);
     allocate(out);
-    if (out.size > 0) std::memset(out.data, 0, out.bytes());  // of no rows the sums are zero
+    const bool without_rows = launch.in(0).size == 0;  // then the sums are zero
+    if (without_rows && out.size > 0) std::memset(out.data, 0, out.bytes());
   }
   if (launch.in(0).size > 0) NormGradient(launch).run();
 }

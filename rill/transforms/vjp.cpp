@@ -8,6 +8,7 @@
 #include "rill/graph/tracing.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
+#include "rill/ops/index.h"
 #include "rill/ops/recorded.h"
 #include "rill/transforms/custom.h"
 
@@ -102,6 +103,10 @@ void accumulate(Array& total, Array term) {
   total = total ? total + term : std::move(term);
 }
 
+/// Does the rule add to the sum of its operand's other cotangents, in place? Then it comes after
+/// them; otherwise it writes among zeros, which are then added.
+bool writes_into_sum(const OpInfo& op) { return &op == &gather_op || &op == &take_along_axis_op; }
+
 Arrays call_vjp(Node& node, const Tape& tape, const Arrays& cotangents,
                 FunctionRef<Array(size_t)> take_sum) {
   SmallVector<bool, 8> wanted;
@@ -176,10 +181,7 @@ Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& 
     int64_t number = tape.find(outputs[i].node());
     if (number >= 0) accumulate(slot(outputs[i], number), cotangents[i]);
   }
-  for (size_t i = tape.size(); i-- > tape.first_inner();) {
-    Arrays own = std::move(gathered[i]);
-    if (!any_of(own)) continue;
-    Node& node = tape[i];
+  auto go_back = [&](Node& node, const Arrays& own) {
     auto take_sum = [&](size_t k) {
       int64_t number = tape.find(node.inputs[k].node());
       return number < 0 ? Array() : std::exchange(slot(node.inputs[k], number), Array());
@@ -192,7 +194,23 @@ Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& 
         accumulate(slot(node.inputs[k], number), std::move(results[k]));
       }
     }
+  };
+  std::unordered_map<int64_t, std::vector<std::pair<Node*, Arrays>>> postponed;  // by operand
+  auto finish = [&](size_t number) {
+    auto found = postponed.find(static_cast<int64_t>(number));
+    if (found == postponed.end()) return;
+    for (auto& [node, own] : found->second) go_back(*node, own);
+  };
+  for (size_t i = tape.size(); i-- > tape.first_inner();) {
+    finish(i);
+    Arrays own = std::move(gathered[i]);
+    if (!any_of(own)) continue;
+    Node& node = tape[i];
+    int64_t operand = writes_into_sum(node.op) ? tape.find(node.inputs[0].node()) : -1;
+    if (operand >= 0) postponed[operand].emplace_back(&node, std::move(own));
+    else go_back(node, own);
   }
+  for (size_t i = tape.first_inner(); i-- > 0;) finish(i);
   Arrays result;
   for (const Array& primal : primals) {
     Array& own = slot(primal, tape.find(primal.node()));

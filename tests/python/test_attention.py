@@ -52,6 +52,8 @@ SIZES = [
     (1, 2, 1, 40, 7, 5, 3),  # fewer keys than queries
     (2, 6, 2, 7, 300, 32, 32),  # panels of several heads
     (1, 1, 1, 1, 1, 1, 1),
+    (2, 2, 2, 128, 128, 32, 32),  # whole panels
+    (1, 1, 1, 300, 310, 64, 96),  # several blocks
 ]
 MASKS = {
     "none": lambda *_: None,

@@ -197,3 +197,29 @@ def test_all_places_get_the_same(shape, name):
             np.add.at(expected, places, update)
             result = mx.array(host).at[at].add(mx.array(update))
             np.testing.assert_array_equal(to_numpy(result), expected)
+
+
+@pytest.mark.parametrize("other_first", [False, True])
+@pytest.mark.parametrize("along", [False, True])
+def test_gradients_of_what_is_taken_and_read_otherwise(along, other_first):
+    host = values("float32", (5, 6))
+    places = np.array([[1, 1, 4], [0, 2, 1], [3, 3, 3], [5, 0, 5], [2, 4, 4]])  # some twice
+    rows = np.array([1, 1, 3])
+
+    def f(x):
+        doubled = x * 2 if other_first else x
+        taken = mx.take_along_axis(doubled, mx.array(places), 1) if along else x[mx.array(rows)]
+        more = (x * x * x).sum() + (doubled[mx.array([0, 3])] ** 2).sum()
+        return more + (taken**2).sum() if other_first else (taken**2).sum() + more
+
+    factor = 2 if other_first else 1
+    expected = 3 * host**2
+    np.add.at(expected, [0, 3], 2 * factor**2 * host[[0, 3]])
+    if along:
+        at = np.arange(5)[:, None], places
+        np.add.at(expected, at, 2 * factor**2 * host[at])
+    else:
+        np.add.at(expected, rows, 2 * host[rows])
+    for gradient in (mx.grad(f), mx.compile(mx.grad(f))):
+        np.testing.assert_allclose(np.array(gradient(mx.array(host))), expected, rtol=1e-5)
+    assert_same(mx.compile(mx.grad(f))(mx.array(host)), np.array(mx.grad(f)(mx.array(host))))
