@@ -102,6 +102,12 @@ void accumulate(Array& total, Array term) {
   total = total ? total + term : std::move(term);
 }
 
+/// A derivative has the dtype of what it belongs to: rules of integers may compute in floats.
+Array as_dtype_of(const Array& array, const Array& derivative) {
+  if (!derivative || derivative.dtype() == array.dtype()) return derivative;
+  return astype(derivative, array.dtype());
+}
+
 Arrays call_vjp(Node& node, const Tape& tape, const Arrays& cotangents,
                 FunctionRef<Array(size_t)> take_sum) {
   SmallVector<bool, 8> wanted;
@@ -119,7 +125,10 @@ Arrays call_vjp(Node& node, const Tape& tape, const Arrays& cotangents,
 Arrays call_jvp(Node& node, const Arrays& tangents) {
   require(node.op.jvp != nullptr, "[jvp] the operation {} has no forward derivative", node.op.name);
   StreamScope scope(node.stream);
-  return node.op.jvp({node.inputs, outputs_of(node), tangents, node.attrs});
+  Arrays outputs = outputs_of(node);
+  Arrays results = node.op.jvp({node.inputs, outputs, tangents, node.attrs});
+  for (size_t i = 0; i < results.size(); ++i) results[i] = as_dtype_of(outputs[i], results[i]);
+  return results;
 }
 
 bool any_of(const Arrays& arrays) {
@@ -189,7 +198,7 @@ Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& 
     for (size_t k = 0; k < node.inputs.size(); ++k) {
       int64_t number = tape.find(node.inputs[k].node());
       if (number >= 0 && k < results.size()) {
-        accumulate(slot(node.inputs[k], number), std::move(results[k]));
+        accumulate(slot(node.inputs[k], number), as_dtype_of(node.inputs[k], results[k]));
       }
     }
   }
