@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "rill/graph/context.h"
+#include "rill/graph/observer.h"
 #include "rill/graph/tracing.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
@@ -114,6 +115,7 @@ Arrays call_vjp(Node& node, const Tape& tape, const Arrays& cotangents,
   for (const Array& input : node.inputs) wanted.push_back(tape.find(input.node()) >= 0);
   require(node.op.vjp != nullptr, "[vjp] the operation {} has no derivative", node.op.name);
   StreamScope scope(node.stream);
+  MadeFor place(&node);
   return node.op.vjp({node.inputs,
                       outputs_of(node),
                       cotangents,
@@ -125,6 +127,7 @@ Arrays call_vjp(Node& node, const Tape& tape, const Arrays& cotangents,
 Arrays call_jvp(Node& node, const Arrays& tangents) {
   require(node.op.jvp != nullptr, "[jvp] the operation {} has no forward derivative", node.op.name);
   StreamScope scope(node.stream);
+  MadeFor place(&node);
   Arrays outputs = outputs_of(node);
   Arrays results = node.op.jvp({node.inputs, outputs, tangents, node.attrs});
   for (size_t i = 0; i < results.size(); ++i) results[i] = as_dtype_of(outputs[i], results[i]);
