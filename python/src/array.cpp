@@ -20,6 +20,16 @@ bool is_operand(nb::handle object) {
   return is_foreign(object);
 }
 
+/// Refuses a list or another sequence as a factor: Python would go on to repeat it.
+void require_no_sequence(nb::handle object) {
+  const PyTypeObject* type = Py_TYPE(object.ptr());
+  bool repeats = type->tp_as_sequence && type->tp_as_sequence->sq_repeat;
+  bool multiplies = type->tp_as_number && type->tp_as_number->nb_multiply;
+  if (!repeats || multiplies || is_operand(object)) return;
+  throw_type_error(
+      fmt::format("[multiply] expected an array or a scalar, got {}", type_of(object)));
+}
+
 /// Runs a slot; a C++ exception becomes the Python error.
 template <class F>
 PyObject* guarded(F&& f) {
@@ -36,6 +46,10 @@ template <Binary op>
 PyObject* binary_slot(PyObject* a, PyObject* b) {
   return guarded([&]() -> nb::object {
     if (is_array(a) && is_array(b)) return wrap(op(unwrap(a), unwrap(b), {}));
+    if constexpr (op == multiply) {
+      require_no_sequence(a);
+      require_no_sequence(b);
+    }
     if (!is_operand(a) || !is_operand(b)) return not_implemented();
     if (op == matmul && (is_python_scalar(a) || is_python_scalar(b))) return not_implemented();
     auto [x, y] = to_arrays(a, b, "operator");
@@ -43,19 +57,21 @@ PyObject* binary_slot(PyObject* a, PyObject* b) {
   });
 }
 
-/// `a op= b` makes the handle itself refer to the result, which all its names then see. The dtype
-/// stays: an operator that cannot keep it is refused.
+/// `a op= b` makes the handle itself refer to the result, which all its names then see. Its dtype
+/// is that of `a op b`, as in MLX; only a division of integers in place is refused, as there.
 template <Binary op>
 PyObject* inplace_slot(PyObject* a, PyObject* b) {
   return guarded([&]() -> nb::object {
     if (!is_operand(b)) return not_implemented();
     Array& self = unwrap(a);
     Array other = to_array_beside(b, self, "operator");
-    Array result = op(self, other, {});
-    bool keeps = is_inexact(self.dtype()) || !is_inexact(result.dtype());
-    require(keeps, "[inplace operator] the result is {}, which an array of {} cannot hold",
-            name_of(result.dtype()), name_of(self.dtype()));
-    self = std::move(result);
+    if constexpr (op == divide) {
+      require(is_inexact(self.dtype()),
+              "[divide] a division in place expected an array of floats, got {}; a // b divides "
+              "integers, and a / b makes floats of them",
+              name_of(self.dtype()));
+    }
+    self = op(self, other, {});
     return nb::borrow(a);
   });
 }

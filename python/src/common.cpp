@@ -31,7 +31,12 @@ void begin_shutdown() {
   shutting_down = true;
   WithoutGil released;  // threads that wait for the GIL now pass; what is queued runs
   cancel_loops();       // but loops without an end
-  synchronize_all();
+  synchronize_all([] {
+    nb::gil_scoped_acquire acquire;
+    if (PyErr_CheckSignals() == 0) return;
+    PyErr_Clear();
+    cancel_work();  // Ctrl-C: nobody wants to wait for the rest
+  });
 }
 
 void throw_type_error(const std::string& message) { throw type_error(message); }

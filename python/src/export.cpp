@@ -2,6 +2,8 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 
+#include <utility>
+
 #include "convert.h"
 #include "rill/cpu/copy.h"
 
@@ -101,14 +103,26 @@ void fill_view(const Array& array, Py_buffer* view, int flags) {
   view->internal = exported.release();
 }
 
+/// The array whose buffer Ctrl-C kept this thread from. NumPy hides every error of a buffer and
+/// goes on to __array__, which would wait again.
+thread_local const Array* interrupted = nullptr;
+
+void rethrow_interrupt(const Array& self) {
+  if (std::exchange(interrupted, nullptr) != &self) return;
+  PyErr_SetNone(PyExc_KeyboardInterrupt);
+  throw nb::python_error();
+}
+
 int get_buffer(PyObject* self, Py_buffer* view, int flags) {
   view->obj = nullptr;
+  interrupted = nullptr;
   try {
     fill_view(Array(unwrap(self)), view, flags);
     view->obj = Py_NewRef(self);
     return 0;
   } catch (...) {
     set_python_error();
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) interrupted = &unwrap(self);
     return -1;
   }
 }
@@ -174,6 +188,7 @@ void bind_export(nb::class_<Array>& array) {
   array.def(
       "__array__",
       [](const Array& self, nb::handle dtype, std::optional<bool> copy) {
+        rethrow_interrupt(self);
         return to_numpy(self, dtype, copy);
       },
       nb::arg("dtype") = nb::none(), nb::arg("copy") = nb::none(),

@@ -198,7 +198,10 @@ void bind_stream_functions(nb::module_& m) {
       "clear_streams",
       [] {
         WithoutGil released;
-        synchronize_all();
+        synchronize_all([] {
+          nb::gil_scoped_acquire acquire;
+          if (PyErr_CheckSignals() != 0) throw nb::python_error();
+        });
       },
       "Waits until all streams are idle. Idle streams cost nothing, so there is nothing to free.");
 }

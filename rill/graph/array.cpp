@@ -15,10 +15,14 @@ const OpInfo constant_op{.name = "constant"};
 
 std::atomic<const NodeObserver*> observer{nullptr};
 
+}  // namespace
+
 void tell_made(const Node& node) {
   if (const NodeObserver* who = observer.load(std::memory_order_relaxed)) [[unlikely]]
     who->made(node);
 }
+
+namespace {
 
 template <class T>
 Node* scalar_node(T value) {
@@ -130,6 +134,11 @@ void Node::free_graph(Node* node) {
     memory.give_back(node);
   }
   memory.is_freeing = false;
+}
+
+const Node*& MadeFor::current() {
+  static thread_local const Node* node = nullptr;
+  return node;
 }
 
 void observe_nodes(const NodeObserver* who) { observer.store(who, std::memory_order_relaxed); }

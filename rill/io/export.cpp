@@ -1,6 +1,7 @@
 #include "rill/io/export.h"
 
 #include <fstream>
+#include <sstream>
 #include <unordered_map>
 
 #include "rill/graph/context.h"
@@ -168,8 +169,11 @@ ImportedFunction import_bytes(std::string_view bytes, const std::vector<Stream>&
 ImportedFunction import_function(const std::string& path, const std::vector<Stream>& streams) {
   std::ifstream in(path, std::ios::binary);
   require<std::runtime_error>(bool(in), "[import_function] cannot open {}", path);
-  std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  require<std::runtime_error>(!in.bad(), "[import_function] cannot read {}", path);
+  std::ostringstream content;
+  content << in.rdbuf();  // nothing from a directory
+  require<std::runtime_error>(!in.bad() && !content.fail(), "[import_function] cannot read {}",
+                              path);
+  std::string bytes = std::move(content).str();
   return import_bytes(bytes, streams);
 }
 

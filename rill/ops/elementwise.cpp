@@ -232,6 +232,9 @@ bool is_identity(Row row, Dtype dtype) {
   }
 }
 
+/// Rows that are constant between steps: their derivative is zero for integers as well, as in MLX.
+bool is_step(Row row) { return row == Row::ceil || row == Row::floor || row == Row::rint; }
+
 /// What a test says of every number of a dtype without infinities and nan.
 std::optional<bool> always(Row row, Dtype dtype) {
   if (is_inexact(dtype)) return std::nullopt;
@@ -308,7 +311,10 @@ Dtype compute_dtype(Row row, Dtype dtype) {
 Array elementwise(Row row, const Array& x, StreamOrDevice s) {
   RILL_RECORDED(elementwise, row, x, s);
   Dtype compute = compute_dtype(row, x.dtype());
-  if (is_identity(row, compute)) return astype(x, compute, s);
+  if (is_identity(row, compute)) {
+    Array same = astype(x, compute, s);
+    return is_step(row) ? stop_gradient(same, s) : same;
+  }
   Stream stream = to_stream(s);
   if (std::optional<bool> answer = always(row, compute)) {
     return broadcast_to(Array(*answer), x.shape(), stream);

@@ -81,9 +81,11 @@ Array uniform_between(double low, double high, const Shape& shape, Dtype dtype, 
 
 constexpr double above_minus_one = -1 + 0x1p-24;
 
-/// A computed float constant of the graph, if that is what it is.
+/// A computed float constant of the graph, if that is what it is; nothing for one that a
+/// derivative is taken by.
 std::optional<double> constant(const Array& x, Dtype dtype) {
-  if (x.size() != 1 || x.output().buffer || !x.node().is_done()) return std::nullopt;
+  if (x.size() != 1 || x.node().trace != 0 || x.output().buffer || !x.node().is_done())
+    return std::nullopt;
   return visit_type(x.dtype(), [&]<class T>(type_tag<T>) -> std::optional<double> {
     if constexpr (std::is_same_v<T, complex64>) return std::nullopt;
     else if (dtype == Dtype::float64 || x.dtype() != Dtype::float64)

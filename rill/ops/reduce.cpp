@@ -227,7 +227,9 @@ Array var(const Array& x, const MaybeAxes& axes, bool keepdims, int ddof, Stream
   Array values = astype(x, to_inexact(x.dtype()));
   // Two passes: the mean first, then the squares of the distances, which cannot cancel.
   Array distance = values - mean(values, chosen, true);
-  Array total = sum(square(distance), chosen, keepdims);
+  Array squares = is_complex(values.dtype()) ? square(real(distance)) + square(imag(distance))
+                                             : square(distance);
+  Array total = sum(squares, chosen, keepdims);
   auto count = static_cast<double>(reduced_count(x.shape(), chosen) - ddof);
   return total * (1.0 / std::max(count, 0.0));
 }

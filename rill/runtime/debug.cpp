@@ -23,7 +23,20 @@ Places& places() {
 }
 std::atomic<std::string (*)()> place_finder{nullptr};
 
+/// The user wrote the operation where the one was built that `node` is made for.
+bool take_place(const Node& node) {
+  const Node* model = MadeFor::current();
+  if (model == nullptr) return false;
+  std::lock_guard lock(places().mutex);
+  auto found = places().by_node.find(model);
+  if (found == places().by_node.end()) return false;
+  std::string place = found->second;
+  places().by_node[&node] = std::move(place);
+  return true;
+}
+
 void made(const Node& node) {
+  if (take_place(node)) return;
   auto* finder = place_finder.load(std::memory_order_relaxed);
   std::string place = finder == nullptr ? std::string() : finder();
   if (place.empty()) return;

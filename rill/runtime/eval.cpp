@@ -7,6 +7,7 @@
 #include "rill/memory/allocator.h"
 #include "rill/runtime/backend.h"
 #include "rill/runtime/debug.h"
+#include "rill/runtime/interrupt.h"
 #include "rill/runtime/streams.h"
 #include "rill/runtime/task.h"
 #include "rill/runtime/trace.h"
@@ -68,6 +69,8 @@ class EvalTask final : public Task {
     if (std::exception_ptr error = error_among(step)) return fail(step, error);
     TraceSpan span(stream_, step, queued_at_);
     try {
+      if (is_work_cancelled()) [[unlikely]]
+        throw std::runtime_error("the work was dropped, since the process ends");
       rill::run_step(stream_, step);
     } catch (...) {
       return fail(step, with_name(std::current_exception(), step));

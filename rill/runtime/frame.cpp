@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "rill/graph/node_map.h"
+#include "rill/graph/observer.h"
 #include "rill/runtime/backend.h"
 #include "rill/runtime/parallel.h"
 #include "rill/runtime/trace.h"
@@ -36,12 +37,14 @@ bool keeps_to_one_core(const Step& step) {
 }  // namespace
 
 Array stored_copy(const Node& node) {
+  MadeFor scope(&node);
   auto* copy = new Node(node.op, node.stream, {}, node.attrs);
   std::vector<Output> outputs;
   for (uint32_t i = 0; i < node.output_count(); ++i) {
     outputs.emplace_back(node.output(i).dtype, node.output(i).shape);
   }
   copy->set_outputs(std::move(outputs));
+  tell_made(*copy);
   return Array::adopt(copy);
 }
 

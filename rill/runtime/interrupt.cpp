@@ -8,6 +8,7 @@ namespace rill {
 namespace detail {
 
 std::atomic<bool> loops_cancelled{false};
+std::atomic<bool> work_cancelled{false};
 
 namespace {
 thread_local InterruptibleScope* innermost = nullptr;
@@ -31,6 +32,11 @@ void look_around() {
 }  // namespace detail
 
 void cancel_loops() { detail::loops_cancelled.store(true, std::memory_order_relaxed); }
+
+void cancel_work() {
+  cancel_loops();
+  detail::work_cancelled.store(true, std::memory_order_relaxed);
+}
 
 void LoopPulse::look() {
   left_ = period_;

@@ -14,9 +14,13 @@ namespace rill {
 /// Tells all loops to stop, for good: what they compute fails. For a process that ends.
 void cancel_loops();
 
+/// Tells all work that has not started not to start, for good: its outputs fail.
+void cancel_work();
+
 namespace detail {
 
 extern std::atomic<bool> loops_cancelled;
+extern std::atomic<bool> work_cancelled;
 
 /// While it lives, a loop that runs on this thread may call `check`, which throws to end it. What
 /// was thrown is kept: the thread waits for the loop, and is the one to be told.
@@ -41,6 +45,8 @@ class InterruptibleScope {
 void look_around();
 
 }  // namespace detail
+
+inline bool is_work_cancelled() { return detail::work_cancelled.load(std::memory_order_relaxed); }
 
 /// To be told of each step of a loop. Throws std::runtime_error when the loop shall stop: the
 /// process ends, or the user interrupts the thread that waits for it and runs it.

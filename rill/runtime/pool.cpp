@@ -125,7 +125,7 @@ bool Pool::idle() {
   return queue_.size() == 0 && parked_.size() == workers_.size();
 }
 
-void Pool::drain(bool unless_stuck) {
+void Pool::drain(bool unless_stuck, FunctionRef<void()> between) {
   // Equal sums, the finished ones read first, mean that there was a moment between with nothing
   // left. Such waits are rare, so nobody announces that moment: look a while, then nap, longer
   // each time.
@@ -142,6 +142,7 @@ void Pool::drain(bool unless_stuck) {
       return;
     }
     std::this_thread::sleep_for(nap);
+    between();
     nap = std::min(nap * 2, std::chrono::microseconds(1000));
   }
 }

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <vector>
 
+#include "rill/base/function_ref.h"
 #include "rill/runtime/task.h"
 
 namespace rill::detail {
@@ -50,7 +51,8 @@ class Pool {
 
   /// Blocks until all tasks submitted before have run. With `unless_stuck` it gives up when
   /// nothing has moved for a second: then the rest waits for a task that was never submitted.
-  void drain(bool unless_stuck);
+  /// Calls `between` about every millisecond of a long wait.
+  void drain(bool unless_stuck, FunctionRef<void()> between = [] {});
 
  private:
   struct Worker {

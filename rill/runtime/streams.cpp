@@ -33,6 +33,6 @@ Strand& strand_of(Stream stream) {
   return (*chunk)[stream.index % chunk_size];
 }
 
-void synchronize_all() { drain(); }
+void synchronize_all(FunctionRef<void()> between) { drain(between); }
 
 }  // namespace rill

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "rill/base/device.h"
+#include "rill/base/function_ref.h"
 #include "rill/runtime/task.h"
 
 namespace rill {
@@ -10,7 +11,7 @@ namespace rill {
 /// Throws std::invalid_argument for a stream that new_stream() never made.
 Strand& strand_of(Stream stream);
 
-/// Waits until every stream has run what it was given.
-void synchronize_all();
+/// Waits until every stream has run what it was given. Calls `between` now and then.
+void synchronize_all(FunctionRef<void()> between = [] {});
 
 }  // namespace rill

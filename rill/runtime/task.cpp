@@ -393,7 +393,7 @@ void wait_for(Task& target, LocalQueue& local, FunctionRef<void()> interrupt) {
   wait_for(targets, local, interrupt);
 }
 
-void drain() { Pool::get().drain(false); }
+void drain(FunctionRef<void()> between) { Pool::get().drain(false, between); }
 
 int worker_count() { return Pool::get().width(); }
 

@@ -146,8 +146,8 @@ void wait_for(std::span<Task* const> targets, LocalQueue& local, FunctionRef<voi
 void wait_for(Task& target, LocalQueue& local, FunctionRef<void()> interrupt);
 
 /// Blocks until every task submitted before has run and has been released by who ran it. Never
-/// called inside a task.
-void drain();
+/// called inside a task. Calls `between` about every millisecond of a long wait.
+void drain(FunctionRef<void()> between = [] {});
 
 /// The threads that run tasks, started when first needed: RILL_NUM_THREADS, or one for each
 /// processor. (Threads that evaluate run small tasks besides.)

@@ -4,6 +4,7 @@
 
 #include "rill/graph/context.h"
 #include "rill/graph/node_map.h"
+#include "rill/graph/observer.h"
 #include "rill/graph/size_watch.h"
 #include "rill/graph/tracing.h"
 
@@ -37,6 +38,7 @@ Arrays apply_again(const Node& node, Inputs inputs, Stream stream) {
   for (uint32_t i = 0; i < node.output_count(); ++i) {
     outputs.emplace_back(node.output(i).dtype, node.output(i).shape);
   }
+  MadeFor scope(&node);
   return make_arrays(node.op, stream, std::move(outputs), std::move(inputs), node.attrs);
 }
 

@@ -195,7 +195,7 @@ Carried scan(const ScanBody& body, const Arrays& init, const Arrays& arrays,
   Closure closure = close_over(
       [&](const Arrays& operands) {
         Carried result = body(part(operands, 0, c), rest(operands, c));
-        require_like("scan", "the body, as its carry,", result.carry, init);
+        require_like("scan", "the body, as its carry", result.carry, init);
         append(result.carry, result.outputs);
         return result.carry;
       },

@@ -1,5 +1,6 @@
 #include "rill/transforms/custom.h"
 
+#include "rill/graph/observer.h"
 #include "rill/graph/tracing.h"
 #include "rill/ops/batching.h"
 #include "rill/ops/composed.h"
@@ -73,6 +74,7 @@ Arrays custom_vjp(const VjpArgs& args) {
   for (size_t i = 0; i < cotangents.size(); ++i) {
     if (!cotangents[i]) cotangents[i] = zeros_like(args.outputs[i]);
   }
+  MadeFor user(nullptr);
   Arrays given = (*shared).vjp(first(args.inputs, count), cotangents, args.outputs);
   require(static_cast<int64_t>(given.size()) == count,
           "[custom_function] expected {} cotangents of the vjp rule, one for each primal, got {}",
@@ -91,6 +93,7 @@ Arrays custom_jvp(const JvpArgs& args) {
   const auto& [shared, count] = args.attrs.as<CustomAttrs>();
   if (!(*shared).jvp) return Arrays(args.tangents.begin() + count, args.tangents.end());
   Arrays tangents(args.tangents.begin(), args.tangents.begin() + count);
+  MadeFor user(nullptr);
   Arrays given = (*shared).jvp(first(args.inputs, count), tangents);
   require(given.size() == args.outputs.size(),
           "[custom_function] expected {} tangents of the jvp rule, one for each output, got {}",
@@ -189,6 +192,7 @@ Arrays custom_vmap(const VmapArgs& args) {
   const auto& [shared, count] = args.node.attrs.as<CustomAttrs>();
   Arrays primals = first(args.inputs, count);
   if ((*shared).vmap) {
+    MadeFor user(nullptr);
     Arrays given = (*shared).vmap(primals, args.batched.first(count), args.batch);
     require(given.size() == args.node.output_count(),
             "[custom_function] expected {} outputs of the vmap rule, got {}",

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "rill/graph/context.h"
+#include "rill/graph/observer.h"
 #include "rill/graph/tracing.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/elementwise.h"
@@ -107,12 +108,19 @@ void accumulate(Array& total, Array term) {
 /// them; otherwise it writes among zeros, which are then added.
 bool writes_into_sum(const OpInfo& op) { return &op == &gather_op || &op == &take_along_axis_op; }
 
+/// A derivative has the dtype of what it belongs to: rules of integers may compute in floats.
+Array as_dtype_of(const Array& array, const Array& derivative) {
+  if (!derivative || derivative.dtype() == array.dtype()) return derivative;
+  return astype(derivative, array.dtype());
+}
+
 Arrays call_vjp(Node& node, const Tape& tape, const Arrays& cotangents,
                 FunctionRef<Array(size_t)> take_sum) {
   SmallVector<bool, 8> wanted;
   for (const Array& input : node.inputs) wanted.push_back(tape.find(input.node()) >= 0);
   require(node.op.vjp != nullptr, "[vjp] the operation {} has no derivative", node.op.name);
   StreamScope scope(node.stream);
+  MadeFor place(&node);
   return node.op.vjp({node.inputs,
                       outputs_of(node),
                       cotangents,
@@ -124,7 +132,11 @@ Arrays call_vjp(Node& node, const Tape& tape, const Arrays& cotangents,
 Arrays call_jvp(Node& node, const Arrays& tangents) {
   require(node.op.jvp != nullptr, "[jvp] the operation {} has no forward derivative", node.op.name);
   StreamScope scope(node.stream);
-  return node.op.jvp({node.inputs, outputs_of(node), tangents, node.attrs});
+  MadeFor place(&node);
+  Arrays outputs = outputs_of(node);
+  Arrays results = node.op.jvp({node.inputs, outputs, tangents, node.attrs});
+  for (size_t i = 0; i < results.size(); ++i) results[i] = as_dtype_of(outputs[i], results[i]);
+  return results;
 }
 
 bool any_of(const Arrays& arrays) {
@@ -191,7 +203,7 @@ Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& 
     for (size_t k = 0; k < node.inputs.size(); ++k) {
       int64_t number = tape.find(node.inputs[k].node());
       if (number >= 0 && k < results.size()) {
-        accumulate(slot(node.inputs[k], number), std::move(results[k]));
+        accumulate(slot(node.inputs[k], number), as_dtype_of(node.inputs[k], results[k]));
       }
     }
   };

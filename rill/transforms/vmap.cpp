@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "rill/graph/context.h"
+#include "rill/graph/observer.h"
 #include "rill/ops/batching.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/shape.h"
@@ -54,6 +55,7 @@ Arrays apply_rule(const Node& node, int64_t batch, const Values& values) {
     inputs.push_back(batched.back() ? found->second[input.index()] : input);
   }
   StreamScope scope(node.stream);
+  MadeFor place(&node);
   VmapArgs args{inputs, {batched.data(), batched.size()}, batch, node};
   return node.op.vmap != nullptr ? node.op.vmap(args) : one_by_one(args);
 }

@@ -307,6 +307,30 @@ def test_binary_operators(name):
         np.testing.assert_allclose(to_numpy(x), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["bool_", "uint8", "int32", "float16"])
+@pytest.mark.parametrize("name", [name for name in ARITHMETIC if name != "truediv"])
+def test_operators_in_place_take_the_dtype_of_the_result(name, dtype):
+    for other in (2.5, 3, mx.array([2.5, 1.5]), mx.ones((3, 2))):
+        x = mx.array([1, 2]).astype(getattr(mx, dtype))
+        expected = getattr(operator, name)(x, other)
+        alias = x
+        x = getattr(operator, "i" + name)(x, other)
+        assert alias is x
+        assert_same(x, to_numpy(expected), name_of(expected.dtype))
+
+
+@rill_only
+@pytest.mark.parametrize("sequence", [[1, 2], (1, 2), "ab"])
+def test_an_array_does_not_repeat_a_sequence(sequence):
+    for multiply in (
+        lambda x: x * sequence,
+        lambda x: sequence * x,
+        lambda x: operator.imul(x, sequence),
+    ):
+        with pytest.raises(TypeError, match=r"multiply.*expected an array or a scalar, got"):
+            multiply(mx.array(2))
+
+
 @pytest.mark.parametrize("name", ["eq", "ne", "lt", "le", "gt", "ge"])
 def test_comparison_operators(name):
     function = getattr(operator, name)

@@ -36,6 +36,55 @@ def test_the_first_operation_that_made_a_nan_is_named():
     assert np.isnan(mx.log(x).tolist()[1])  # off again
 
 
+TRACED = {
+    "compile": lambda f, x: mx.compile(f)(x),
+    "shapeless": lambda f, x: mx.compile(f, shapeless=True)(x),
+    "nested": lambda f, x: mx.compile(lambda x: mx.compile(f)(x) + 1)(x),
+    "vmap": lambda f, x: mx.vmap(f)(x),
+    "checkpoint": lambda f, x: mx.checkpoint(f)(x),
+    "value_and_grad": lambda f, x: mx.value_and_grad(lambda x: f(x).sum())(x)[0],
+    "scan": lambda f, x: mx.scan(lambda c, x: (c, f(x)), mx.array(0.0), x)[1],
+    "while_loop": lambda f, x: mx.while_loop(lambda x: x[0] > 0, f, x),
+    "cond": lambda f, x: mx.cond(x[0] > 0, f, mx.sin, x),
+    "compiled scan": lambda f, x: mx.compile(
+        lambda x: mx.scan(lambda c, x: (c, f(x)), mx.array(0.0), x)[1]
+    )(x),
+}
+
+
+@pytest.mark.parametrize("how", TRACED)
+def test_the_line_is_the_one_inside_the_function(how):
+    here = []
+
+    def f(x):
+        y = x - 2
+        here.append(line() + 1)
+        return mx.log(y)
+
+    with mx.debug_nans(), pytest.raises(RuntimeError, match="log made a NaN") as caught:
+        mx.eval(TRACED[how](f, mx.array([1.0, 1.5])))
+    assert f"{__file__}:{here[-1]}" in str(caught.value)
+
+
+@pytest.mark.parametrize("transform", ["grad", "jvp", "compile"])
+def test_a_derivative_is_that_of_a_line(transform):
+    transforms = {
+        "grad": lambda f, x: mx.grad(f)(x),
+        "jvp": lambda f, x: mx.jvp(f, [x], [x])[1],
+        "compile": lambda f, x: mx.compile(mx.grad(f))(x),
+    }
+    here = []
+
+    def f(x):
+        here.append(line() + 1)
+        y = mx.sqrt(x)
+        return mx.sum(y * 0)
+
+    with mx.debug_nans(), pytest.raises(RuntimeError, match="made a NaN") as caught:
+        mx.eval(transforms[transform](f, mx.array([0.0])))
+    assert f"{__file__}:{here[-1]}" in str(caught.value)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
 def test_every_kind_of_float(dtype):
     x = mx.array([0.0, 1.0], dtype=getattr(mx, dtype))

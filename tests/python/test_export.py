@@ -407,3 +407,12 @@ def test_damaged_files_are_refused_or_harmless(path):
     )
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     assert int(done.stdout.split()[0]) > 20
+
+
+def test_what_is_no_file(tmp_path):
+    for path in (tmp_path, tmp_path / "missing", "/dev/null"):
+        with pytest.raises(RuntimeError):
+            mx.import_function(str(path))
+    if IS_RILL:
+        with pytest.raises(RuntimeError, match=r"\[import_function\] cannot read"):
+            mx.import_function(str(tmp_path))

@@ -440,3 +440,32 @@ def test_many_parts_take_no_more_memory_than_the_array():
     mx.eval(gradient)
     assert mx.get_peak_memory() - before < 2.5 * x.nbytes
     assert_same(gradient, np.full((256, 4096), 2.0), "float32")
+
+
+INTEGER = {
+    "max": lambda x: mx.max(x),
+    "min": lambda x: mx.min(x, axis=1),
+    "maximum": lambda x: mx.maximum(x, 1),
+    "clip": lambda x: mx.clip(x, 0, 2),
+    "power": lambda x: x**x,
+    "broadcast_to": lambda x: mx.broadcast_to(x, (2, 2, 2)),
+    "tile": lambda x: mx.tile(x, (2, 2)),
+    "repeat": lambda x: mx.repeat(x, 2, 0),
+    "meshgrid": lambda x: mx.meshgrid(x[0], x[1]),
+    "floor": mx.floor,
+    "ceil": mx.ceil,
+    "round": mx.round,
+}
+
+
+@pytest.mark.parametrize("dtype", ["bool_", "uint8", "int32", "float16"])
+@pytest.mark.parametrize("name", INTEGER)
+def test_derivatives_have_the_dtype_of_what_they_belong_to(name, dtype):
+    x = mx.array([[1, 0], [1, 1]]).astype(getattr(mx, dtype))
+    outputs, tangents = mx.jvp(INTEGER[name], [x], [mx.ones_like(x)])
+    assert [t.dtype for t in tangents] == [o.dtype for o in outputs]
+    _, (gradient,) = mx.vjp(INTEGER[name], [x], [mx.ones_like(o) for o in outputs])
+    assert (gradient.dtype, gradient.shape) == (x.dtype, x.shape)
+    if name in ("floor", "ceil", "round"):
+        assert_same(gradient, np.zeros((2, 2)))
+        assert_same(tangents[0], np.zeros((2, 2)))

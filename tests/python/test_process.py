@@ -104,7 +104,16 @@ except KeyboardInterrupt:
 
 @rill_only
 @pytest.mark.parametrize(
-    "wait", ["mx.eval(x)", "mx.async_eval(x); mx.synchronize()", "x.tolist()", "float(x[0, 0])"]
+    "wait",
+    [
+        "mx.eval(x)",
+        "mx.async_eval(x); mx.synchronize()",
+        "mx.async_eval(x); mx.clear_streams()",
+        "x.tolist()",
+        "float(x[0, 0])",
+        "memoryview(x)",
+        "import numpy; numpy.array(x)",
+    ],
 )
 def test_ctrl_c_during_a_long_wait(wait):
     with interrupted(CTRL_C % wait) as (_, start):
@@ -141,6 +150,15 @@ def test_endless_loops_end(loop, wait):
         assert child.stdout.readline() == "3\n"
         assert child.wait(10) == 0
         assert time.monotonic() - start < 5
+
+
+@rill_only
+def test_a_second_ctrl_c_drops_what_is_queued():
+    """The process waits at its end for what is queued, until Ctrl-C says that nobody wants it."""
+    with interrupted(CTRL_C.replace("os._exit(0)", "pass") % "mx.eval(x)") as (child, _):
+        time.sleep(0.5)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(10) == 0
 
 
 @rill_only

@@ -295,3 +295,17 @@ def test_threads_draw_without_harm():
     for thread in threads:
         thread.join()
     assert len(drawn) == 80 and all(0 <= v < 1 for item in drawn for v in item)
+
+
+@pytest.mark.parametrize("draw", ["uniform", "normal"])
+def test_gradients_go_through_the_parameters(draw):
+    key = mx.random.key(3)
+    functions = {
+        "uniform": lambda a: mx.random.uniform(-a, a, (5,), key=key),
+        "normal": lambda a: mx.random.normal((5,), loc=a, scale=a, key=key),
+    }
+    f = functions[draw]
+    for gradient in (mx.grad(lambda a: f(a).sum()), mx.compile(mx.grad(lambda a: f(a).sum()))):
+        np.testing.assert_allclose(gradient(mx.array(2.0)).item(), f(2.0).sum().item() / 2, 1e-5)
+    (tangent,) = mx.jvp(f, [mx.array(2.0)], [mx.array(1.0)])[1]
+    np.testing.assert_allclose(to_numpy(tangent), to_numpy(f(2.0)) / 2, 1e-5, 1e-6)
