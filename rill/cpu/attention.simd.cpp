@@ -186,18 +186,19 @@ void MultiplyKeys(Product x, int64_t count, const BlockMask& mask) {
   MultiplyRows<1, Old::none, 1>(x, count - both, register_rows, x.depth);
 }
 
-/// c[rows, panel] = a[rows, keys] * b[keys, panel], and the old c.
+/// c[rows, panel] = a[rows, keys] * b[keys, panel], and the old c. What a half leaves out are
+/// weights of zero: each result is the same sum, in the same order, for any width of vectors.
 template <Old old>
 void MultiplyByKeys(Product x, int64_t rows, const BlockMask& mask) {
-  const int64_t rest = x.depth - KeysOfHalf(0, x.depth, mask);
-  x.depth -= rest;
-  MultiplyRows<1, old>(x, rows, EvenStep(rows), 1);
-  if (rest == 0) return;
-  x.a += x.depth * x.a_step;
-  x.b += x.depth * x.b_step + half;
+  const int64_t of_first = KeysOfHalf(0, x.depth, mask);
+  if (of_first == x.depth) return MultiplyRows<1, old>(x, rows, EvenStep(rows), 1);
+  Product first = x;
+  first.depth = of_first;
+  MultiplyRows<1, old, 1>(first, rows, EvenStep(rows), 1);
+  x.b += half;
   x.c += half;
-  x.depth = rest;
-  MultiplyRows<1, Old::added, 1>(x, rows, EvenStep(rows), 1);
+  if (x.factor != nullptr) x.factor += half;
+  MultiplyRows<1, old, 1>(x, rows, EvenStep(rows), 1);
 }
 
 HWY_ATTR void AttendImpl(const Panel& panel, const KeyBlock& keys, const BlockMask& mask) {
