@@ -4,10 +4,6 @@
 #include <atomic>
 #include <exception>
 
-#if defined(__linux__)
-#include <sched.h>
-#endif
-
 #include "rill/runtime/chaos.h"
 #include "rill/runtime/pool.h"
 
@@ -16,15 +12,6 @@ namespace {
 
 using detail::Loop;
 using detail::Pool;
-
-/// The place of this thread's processor among those of the machine.
-int processor_rank() {
-#if defined(__linux__)
-  return std::max(sched_getcpu(), 0);
-#else
-  return 0;
-#endif
-}
 
 /// The chunks in one part, or in one for each thread. A thread begins with the part of its
 /// processor and goes on with what others have left: a later pass over the same memory finds much
@@ -46,7 +33,7 @@ class ChunkLoop : public Loop {
   }
 
   void take_chunks() {
-    const int first = parts_ > 1 ? processor_rank() % parts_ : 0;
+    const int first = parts_ > 1 ? Pool::get().processor_rank() % parts_ : 0;
     for (int i = 0; i < parts_; ++i) take_part(part_[(first + i) % parts_]);
   }
 

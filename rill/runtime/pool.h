@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "rill/base/function_ref.h"
+#include "rill/runtime/processor_ranks.h"
 #include "rill/runtime/task.h"
 
 namespace rill::detail {
@@ -39,6 +40,8 @@ class Pool {
   }
 
   int width() const { return width_; }
+  /// The place of this thread's processor among those that the pool was made for.
+  int processor_rank() const { return ranks_[sched_getcpu()]; }
 
   void push(TaskList tasks);  // takes the mutex; owns the tasks' counts from here
   void open(Loop& loop);      // takes the mutex
@@ -101,6 +104,7 @@ class Pool {
   static std::atomic<Pool*> instance_;
 
   const int width_;
+  const ProcessorRanks ranks_ = ProcessorRanks::usable_here();
   Count counts_[count_slots];
 
   // What could occupy another thread: queued tasks and free seats. Written under the mutex;

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "rill/runtime/parallel.h"
+#include "rill/runtime/processor_ranks.h"
 #include "tasks.h"
 
 // The thread sanitizer refuses threads in a forked child unless told otherwise.
@@ -18,6 +19,21 @@ extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
 
 namespace rill {
 namespace {
+
+TEST(ProcessorRanks, CountThoseOfTheSet) {
+  cpu_set_t usable;
+  CPU_ZERO(&usable);
+  for (int processor : {0, 2, 5, 64, CPU_SETSIZE - 1}) CPU_SET(processor, &usable);
+  const detail::ProcessorRanks ranks(usable);
+  EXPECT_EQ(ranks[0], 0);
+  EXPECT_EQ(ranks[2], 1);
+  EXPECT_EQ(ranks[5], 2);
+  EXPECT_EQ(ranks[64], 3);
+  EXPECT_EQ(ranks[CPU_SETSIZE - 1], 4);
+  EXPECT_EQ(ranks[3], 2) << "not of the set: as the next that is";
+  EXPECT_EQ(ranks[-1], 0) << "the system does not know";
+  EXPECT_EQ(ranks[CPU_SETSIZE], CPU_SETSIZE) << "more processors than a set holds";
+}
 
 TEST(ParallelFor, CoversEveryIndexOnce) {
   for (int64_t count : {0, 1, 2, 7, 1000, 4096, 100'003}) {
