@@ -108,11 +108,17 @@ PyObject* divmod_slot(PyObject* a, PyObject* b) {
   });
 }
 
+/// No array equals an array of strings, dates or objects, just as none equals a string.
 PyObject* compare_slot(PyObject* a, PyObject* b, int op) {
   constexpr Binary ops[] = {less, less_equal, equal, not_equal, greater, greater_equal};
   return guarded([&]() -> nb::object {
     if (is_array(b)) return wrap(ops[op](unwrap(a), unwrap(b), {}));
     if (!is_operand(b)) return not_implemented();
+    if ((op == Py_EQ || op == Py_NE) && !is_python_scalar(b)) {
+      std::optional<Array> y = elements_beside(b, unwrap(a).dtype());
+      if (!y) return nb::bool_(op == Py_NE);
+      return wrap(ops[op](unwrap(a), *y, {}));
+    }
     auto [x, y] = to_arrays(a, b, "comparison");
     return wrap(ops[op](x, y, {}));
   });

@@ -89,6 +89,8 @@ Array from_foreign(nb::handle object, std::optional<Dtype> dtype);
 /// The same beside an array: data of other libraries is as weak as a Python scalar, it takes the
 /// dtype of the array unless its kind is higher.
 Array from_foreign_beside(nb::handle object, Dtype beside);
+/// The same, but nothing for elements that no Dtype matches.
+std::optional<Array> elements_beside(nb::handle object, Dtype beside);
 /// An array over the memory of the object, which it keeps alive; nothing where that is not
 /// possible.
 std::optional<Array> share_foreign(nb::handle object, std::optional<Dtype> dtype);

@@ -153,10 +153,15 @@ bool read_through_numpy(nb::handle object, Block& block) {
   return read_buffer(array, block);
 }
 
-void read_foreign(nb::handle object, Block& block) {
+/// False where it has no elements of which arrays are made: strings, dates, objects.
+bool read_elements(nb::handle object, Block& block) {
   bool found =
       read_buffer(object, block) || read_dlpack(object, block) || read_through_numpy(object, block);
-  if (!found || (!block.dtype() && !block.is_complex128())) {
+  return found && (block.dtype() || block.is_complex128());
+}
+
+void read_foreign(nb::handle object, Block& block) {
+  if (!read_elements(object, block)) {
     nb::object dtype = nb::getattr(object, "dtype", nb::none());
     throw_type_error(fmt::format("[array] no dtype for the elements of this {}{}{}",
                                  type_of(object), dtype.is_none() ? "" : " of dtype ",
@@ -328,6 +333,11 @@ Span span_of(const Block& block) {
   return span;
 }
 
+Array copy_block_beside(Block& block, Dtype beside) {
+  Dtype natural = block.natural();
+  return copy_block_as(block, kind_of(natural) > kind_of(beside) ? natural : beside);
+}
+
 }  // namespace
 
 bool is_foreign(nb::handle object) {
@@ -350,8 +360,14 @@ Array from_foreign_beside(nb::handle object, Dtype beside) {
   if (std::optional<Array> array = ask_for_array(object)) return *array;
   Block block;
   read_foreign(object, block);
-  Dtype natural = block.natural();
-  return copy_block_as(block, kind_of(natural) > kind_of(beside) ? natural : beside);
+  return copy_block_beside(block, beside);
+}
+
+std::optional<Array> elements_beside(nb::handle object, Dtype beside) {
+  if (std::optional<Array> array = ask_for_array(object)) return array;
+  Block block;
+  if (!read_elements(object, block)) return std::nullopt;
+  return copy_block_beside(block, beside);
 }
 
 std::optional<Array> share_foreign(nb::handle object, std::optional<Dtype> asked) {

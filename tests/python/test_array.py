@@ -276,9 +276,17 @@ def test_identity_is_the_hash():
     assert {x: 1}[x] == 1 and x in [x]
 
 
-def test_equality_with_strangers_is_false():
+STRANGERS = ("a", ["a", "b"], [1, 2], {}, object(), slice(1), np.array(["a"]),
+             np.array([None, 1]), np.array(["2020"], "datetime64[Y]"))  # fmt: skip
+
+
+@pytest.mark.parametrize("stranger", STRANGERS, ids=repr)
+def test_equality_with_strangers_is_false(stranger):
     x = mx.array([1, 2])
-    assert (x == "a") is False and (x != "a") is True
+    assert (x == stranger) is False and (x != stranger) is True
+    for order in (operator.lt, operator.le, operator.gt, operator.ge):
+        with pytest.raises((TypeError, ValueError)):
+            order(x, stranger)
 
 
 ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
