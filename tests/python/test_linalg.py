@@ -338,6 +338,12 @@ def test_cross(dtype, a, b, axis):
     np.testing.assert_array_equal(to_numpy(got), np.cross(x, y, axis=axis))
 
 
+def test_cross_of_bool():
+    """Differences of bool are true where the two differ, as everywhere."""
+    got = la.cross(mx.array([True, False, True]), mx.array([False, True, True]))
+    assert got.dtype == mx.bool_ and got.tolist() == [True, True, True]
+
+
 def test_cross_refuses():
     for shape, axis in (((4,), -1), ((3,), 5), ((), -1)):
         with pytest.raises((ValueError, IndexError)):

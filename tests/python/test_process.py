@@ -120,6 +120,37 @@ def test_ctrl_c_during_a_long_wait(wait):
         assert time.monotonic() - start < 3
 
 
+QUEUED_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+s = mx.new_stream(mx.cpu)
+mx.eval(work(50, 1024, s))
+start = time.monotonic()
+mx.eval(work(100, 1024, s))
+x = work(int(200 / (time.monotonic() - start)), 1024, s)
+print("ready", flush=True)
+try:
+    mx.eval(x)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+start = time.monotonic()
+print(mx.add(1, 2, stream=mx.new_stream(mx.cpu)).item(), time.monotonic() - start, flush=True)
+print(mx.add(1, 2, stream=s).item(), time.monotonic() - start, flush=True)
+start = time.monotonic()
+print(x[0, 0].item(), time.monotonic() - start, flush=True)
+"""
+
+
+@rill_only
+def test_what_is_queued_still_runs_after_ctrl_c():
+    """A queue of two seconds: new work on its stream waits for it, that of another does not."""
+    with interrupted(QUEUED_CTRL_C) as (child, _):
+        lines = [child.stdout.readline().split() for _ in range(3)]
+        assert [float(value) for value, _ in lines] == [3, 3, 1]
+        other, same, again = (float(seconds) for _, seconds in lines)
+        assert other < 0.5 < same and again < 0.5
+
+
 LOOPS = {  # without an end, or nearly so
     "small": "x = mx.while_loop(lambda s: s >= 0, lambda s: s * 1, mx.array(1))",
     "large": "x = mx.while_loop(lambda s: s[0, 0] >= 0, lambda s: s * 1, mx.ones((300, 300)))",
