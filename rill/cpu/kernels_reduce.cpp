@@ -24,8 +24,14 @@ void run_arg_reduce(const Launch& launch) {
   Output& out = launch.out();
   allocate(out);
   const auto& attrs = launch.attrs<ArgReduceAttrs>();
-  argreduce(attrs.largest ? ArgReduceKind::max : ArgReduceKind::min, in.dtype, in.data, in.shape,
-            in.strides, attrs.axis, reinterpret_cast<uint32_t*>(out.data));
+  const auto kind = attrs.largest ? ArgReduceKind::max : ArgReduceKind::min;
+  auto* places = reinterpret_cast<uint32_t*>(out.data);
+  if (attrs.axis == ArgReduceAttrs::whole) {
+    const RowMajor flat(in);
+    argreduce(kind, in.dtype, flat.as<char>(), {in.size}, {1}, 0, places);
+  } else {
+    argreduce(kind, in.dtype, in.data, in.shape, in.strides, attrs.axis, places);
+  }
 }
 
 void run_softmax(const Launch& launch) {

@@ -156,21 +156,32 @@ Array arg_reduce(const char* operation, bool largest, const Array& x, std::optio
                  bool keepdims, StreamOrDevice s) {
   Stream stream = to_stream(s);
   require(x.size() > 0, "[{}] an empty array, shape {}, has no extremum", operation, x.shape());
-  Array source = axis ? x : reshape(x, {-1}, stream);
-  int along = axis ? normalize_axis(operation, *axis, std::max(x.ndim(), 1)) : 0;
-  if (source.ndim() == 0) source = reshape(source, {1}, stream);
-  Shape shape = with_ones(source.shape(), {along});
-  Array result = make_array(arg_reduce_op, stream, Dtype::uint32, shape, {source},
-                            ArgReduceAttrs{largest, along});
-  if (axis && x.ndim() > 0) return without(result, {along}, keepdims, stream);
-  return reshape(result, keepdims ? Shape(x.ndim(), 1) : Shape{}, stream);
+  if (!axis || x.ndim() == 0) {
+    if (axis) normalize_axis(operation, *axis, 1);
+    Array result = make_array(arg_reduce_op, stream, Dtype::uint32, {}, {x},
+                              ArgReduceAttrs{largest, ArgReduceAttrs::whole});
+    return keepdims && x.ndim() > 0 ? reshape(result, Shape(x.ndim(), 1), stream) : result;
+  }
+  int along = normalize_axis(operation, *axis, x.ndim());
+  Array result = make_array(arg_reduce_op, stream, Dtype::uint32, with_ones(x.shape(), {along}),
+                            {x}, ArgReduceAttrs{largest, along});
+  return without(result, {along}, keepdims, stream);
+}
+
+Arrays arg_reduce_vmap(const VmapArgs& args) {
+  const auto& attrs = args.node.attrs.as<ArgReduceAttrs>();
+  if (attrs.axis != ArgReduceAttrs::whole) return axis_vmap<ArgReduceAttrs>(args);
+  Array flat = reshape(batched_input(args, 0), {args.batch, args.node.inputs[0].size()});
+  Array places = make_array(arg_reduce_op, to_stream(), Dtype::uint32, {args.batch, 1}, {flat},
+                            ArgReduceAttrs{attrs.largest, 1});
+  return {reshape(places, {args.batch})};
 }
 
 }  // namespace
 
 const OpInfo reduce_op{.name = "reduce", .vjp = reduce_vjp, .jvp = reduce_jvp, .vmap = reduce_vmap};
 const OpInfo arg_reduce_op{
-    .name = "argreduce", .vjp = no_gradient, .jvp = no_tangent, .vmap = axis_vmap<ArgReduceAttrs>};
+    .name = "argreduce", .vjp = no_gradient, .jvp = no_tangent, .vmap = arg_reduce_vmap};
 const OpInfo softmax_op{
     .name = "softmax", .vjp = softmax_vjp, .jvp = softmax_jvp, .vmap = leading_vmap};
 const OpInfo logsumexp_op{

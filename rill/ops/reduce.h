@@ -15,8 +15,10 @@ struct ReduceAttrs {
   bool operator==(const ReduceAttrs&) const = default;
 };
 struct ArgReduceAttrs {
+  static constexpr int whole = -1;
+
   bool largest;
-  int axis;
+  int axis;  // or `whole`: of the flattened array; the result has no axes then
   bool operator==(const ArgReduceAttrs&) const = default;
 };
 

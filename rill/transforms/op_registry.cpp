@@ -209,8 +209,10 @@ constexpr ExportRow rows[] = {
                      }),
     row<ArgReduceAttrs>("argreduce", 1, 1,
                         [](const Arrays& in, const ArgReduceAttrs& attrs) {
-                          return one(attrs.largest ? argmax(in[0], attrs.axis, true)
-                                                   : argmin(in[0], attrs.axis, true));
+                          const bool whole = attrs.axis == ArgReduceAttrs::whole;
+                          const auto axis = whole ? std::nullopt : std::optional(attrs.axis);
+                          return one(attrs.largest ? argmax(in[0], axis, !whole)
+                                                   : argmin(in[0], axis, !whole));
                         }),
     row<NoAttrs>("softmax", 1, 1, [](const Arrays& in) { return one(softmax(in[0], Axes{-1})); }),
     row<NoAttrs>("logsumexp", 1, 1,

@@ -199,6 +199,22 @@ def test_arg_reductions(function, name):
     assert_same(getattr(mx, function)(array(host, name).T, 1), getattr(np, function)(host.T, 1))
 
 
+@pytest.mark.parametrize("function", ["argmax", "argmin"])
+@pytest.mark.parametrize("view", ["x.T", "x[::-1, 1::2]", "x[0, 0, 0]", "x[:1]"])
+def test_arg_reductions_of_the_whole(function, view):
+    """In row-major order, whatever the layout; also of each of a batch."""
+    host = values("int32", (7, 9, 11), (-50, 50))
+    expected = eval(view, {"x": host})
+    x, ours = eval(view, {"x": mx.array(host)}), getattr(mx, function)
+    assert_same(ours(x), getattr(np, function)(expected), "uint32")
+    assert ours(x, keepdims=True).shape == (1,) * x.ndim
+    batch = mx.stack([x, x + 1, -x])
+    each = [getattr(np, function)(v) for v in to_numpy(batch)]
+    assert_same(mx.vmap(ours)(batch), np.array(each), "uint32")
+    assert_same(mx.vmap(ours, in_axes=-1)(mx.moveaxis(batch, 0, -1)), np.array(each), "uint32")
+    assert mx.vmap(ours)(batch[:0]).shape == (0,)
+
+
 @pytest.mark.parametrize("name", ["bool", "int8", "uint8", "int16", "uint16"])
 @pytest.mark.parametrize("size", [1, 7, 300, 9001, 700_001])
 def test_arg_reductions_of_narrow_types(name, size):
