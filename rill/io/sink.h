@@ -31,6 +31,10 @@ class FileSink final : public Sink {
   void commit();
 
  private:
+  /// Has the file system find room for the next bytes at once, where there are many and it can:
+  /// half the time of ext4 goes to finding it page by page.
+  void reserve(size_t bytes);
+
   std::string path_;
   std::string partial_;  // empty: the file itself is written
   int fd_ = -1;

@@ -1,7 +1,6 @@
 #include "rill/runtime/pool.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <chrono>
@@ -13,6 +12,7 @@
 #include "rill/base/require.h"
 #include "rill/runtime/futex.h"
 #include "rill/runtime/interrupt.h"
+#include "rill/runtime/signals_blocked.h"
 #include "rill/runtime/task_runner.h"
 
 namespace rill::detail {
@@ -48,21 +48,6 @@ class Budget {
   Clock::time_point start_ = Clock::now();
   uint64_t unseen_ = 0;
   int tasks_ = 0;
-};
-
-/// The signals of a process are for the threads that its program knows.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP}) sigdelset(&all, fault);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
 };
 
 thread_local bool is_worker = false;

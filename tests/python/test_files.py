@@ -4,6 +4,7 @@ import io
 import os
 import pathlib
 import struct
+import time
 import zipfile
 
 import numpy as np
@@ -140,6 +141,27 @@ def test_a_file_may_be_replaced_while_its_arrays_are_unread():
     again = mx.load("x.npy")
     os.remove("x.npy")
     assert mx.array_equal(again, x + 1).item()
+
+
+def test_large_files_are_replaced_again_and_again():
+    """The room of the old one is given up beside the program, and soon; no more is taken."""
+    descriptors = len(os.listdir("/proc/self/fd"))
+    old = None
+    for n in range(6):
+        x = mx.full((3, 1 << 20), n)
+        mx.save("x.npy", x)
+        mx.savez("x", a=x, b=x)
+        assert os.listdir() in (["x.npy", "x.npz"], ["x.npz", "x.npy"])
+        if old is not None:
+            assert mx.array_equal(old, x - 1).item()
+        old = mx.load("x.npy")
+    assert mx.array_equal(mx.load("x.npz")["b"], old).item()
+    assert os.stat("x.npy").st_blocks * 512 < os.path.getsize("x.npy") + (1 << 20)
+    end = time.monotonic() + 10
+    del old
+    while len(os.listdir("/proc/self/fd")) > descriptors and time.monotonic() < end:
+        time.sleep(0.01)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 def test_a_file_that_was_cut_is_an_error_when_read():
