@@ -10,7 +10,7 @@
 
 #include "rill/cpu/gemm_kernel.h"
 #include "rill/cpu/half-inl.h"
-#include "rill/cpu/prefetch.h"
+#include "rill/cpu/unroll.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rill::gemm_kernel::HWY_NAMESPACE {
@@ -22,36 +22,59 @@ using namespace rill::HWY_NAMESPACE;
 using Wide = hn::ScalableTag<float>;
 using Vector = hn::Vec<Wide>;
 
-// Four sums side by side hide the latency of an addition.
-template <class T>
-HWY_ATTR float dot(const T* HWY_RESTRICT in, const float* HWY_RESTRICT x, int64_t depth) {
+/// Rows that are read side by side: each is a stream of memory, and all use what is loaded of `x`.
+constexpr int rows_at_once = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
+/// Sums of a row side by side, which hide the latency of an addition.
+constexpr int sums = 4;
+
+/// The dot products of `rows` rows with `x`. The bits of one do not depend on the others.
+template <int rows, class T>
+HWY_ATTR void dot(const T* HWY_RESTRICT in, int64_t stride, const float* HWY_RESTRICT x,
+                  int64_t depth, float* HWY_RESTRICT out) {
   const Wide d;
   const int64_t step = static_cast<int64_t>(hn::Lanes(d));
-  Vector s0 = hn::Zero(d);
-  Vector s1 = s0;
-  Vector s2 = s0;
-  Vector s3 = s0;
+  Vector sum[rows][sums];
+  RILL_UNROLL(4)
+  for (int r = 0; r < rows; ++r) {
+    RILL_UNROLL(4)
+    for (int s = 0; s < sums; ++s) sum[r][s] = hn::Zero(d);
+  }
   int64_t j = 0;
-  for (; j + 4 * step <= depth; j += 4 * step) {
-    prefetch_lines_ahead<4 * hn::MaxLanes(Wide()) * sizeof(T)>(in + j);
-    s0 = hn::MulAdd(LoadAs(d, in + j), hn::LoadU(d, x + j), s0);
-    s1 = hn::MulAdd(LoadAs(d, in + j + step), hn::LoadU(d, x + j + step), s1);
-    s2 = hn::MulAdd(LoadAs(d, in + j + 2 * step), hn::LoadU(d, x + j + 2 * step), s2);
-    s3 = hn::MulAdd(LoadAs(d, in + j + 3 * step), hn::LoadU(d, x + j + 3 * step), s3);
+  for (; j + sums * step <= depth; j += sums * step) {
+    RILL_UNROLL(4)
+    for (int s = 0; s < sums; ++s) {
+      const Vector factor = hn::LoadU(d, x + j + s * step);
+      RILL_UNROLL(4)
+      for (int r = 0; r < rows; ++r) {
+        sum[r][s] = hn::MulAdd(LoadAs(d, in + r * stride + j + s * step), factor, sum[r][s]);
+      }
+    }
   }
   for (; j + step <= depth; j += step) {
-    s0 = hn::MulAdd(LoadAs(d, in + j), hn::LoadU(d, x + j), s0);
+    const Vector factor = hn::LoadU(d, x + j);
+    RILL_UNROLL(4)
+    for (int r = 0; r < rows; ++r) {
+      sum[r][0] = hn::MulAdd(LoadAs(d, in + r * stride + j), factor, sum[r][0]);
+    }
   }
-  float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
-  for (; j < depth; ++j) sum += static_cast<float>(in[j]) * x[j];
-  return sum;
+  RILL_UNROLL(4)
+  for (int r = 0; r < rows; ++r) {
+    const Vector all = hn::Add(hn::Add(sum[r][0], sum[r][1]), hn::Add(sum[r][2], sum[r][3]));
+    out[r] = hn::GetLane(hn::SumOfLanes(d, all));
+    for (int64_t i = j; i < depth; ++i) out[r] += static_cast<float>(in[r * stride + i]) * x[i];
+  }
 }
 
 template <class T>
 HWY_ATTR void dots_as(const Side& matrix, int64_t lanes, int64_t depth, const float* x,
                       float* out) {
   const T* in = static_cast<const T*>(matrix.data);
-  for (int64_t i = 0; i < lanes; ++i) out[i] = dot(in + i * matrix.lane_stride, x, depth);
+  const int64_t stride = matrix.lane_stride;
+  int64_t i = 0;
+  for (; i + rows_at_once <= lanes; i += rows_at_once) {
+    dot<rows_at_once>(in + i * stride, stride, x, depth, out + i);
+  }
+  for (; i < lanes; ++i) dot<1>(in + i * stride, stride, x, depth, out + i);
 }
 
 // out[i] += sum of four rows: four streams of memory, one pass over `out` for them.
