@@ -42,13 +42,16 @@ LONG = 0.05  # seconds: a call that takes longer is repeated less often
 SHORT = 0.003  # calls that take less are timed in bundles
 
 
+def has_arrays(result) -> bool:
+    """Whether there is something to evaluate: lists of numbers (tolist) have none."""
+    while isinstance(result, list) and result:
+        result = result[0]
+    return not isinstance(result, (bool, int, float))
+
+
 def evaluated(result):
-    """`result` with its arrays computed. Lists of numbers (tolist) have none."""
-    first = result
-    while isinstance(first, list) and first:
-        first = first[0]
-    if not isinstance(first, (bool, int, float)):
-        mx.eval(result)
+    """`result` with its arrays computed."""
+    mx.eval(result)
     return result
 
 
@@ -124,6 +127,8 @@ def measure(row, rounds: int, long: float = LONG) -> dict:
     result = {"name": row.name}
     with np.errstate(all="ignore"):
         try:
+            if not has_arrays(row.rill(mx, *inputs)):
+                rill = lambda: row.rill(mx, *inputs)
             differs = difference(rill(), numpy()) if row.checked else None
         except Exception as error:  # the row's fault, to be seen in the table
             return {**result, "reason": f"{type(error).__name__}: {error}".splitlines()[0]}

@@ -127,8 +127,30 @@ struct Plane {
   Dim column;
 };
 
+constexpr int64_t short_run = 128;  // bytes
+constexpr int64_t block_bytes = line * short_run;
+
+/// A short run `count` times without gaps, from a block of many that is whole lines long.
+void repeat_run(uint8_t* dst, const uint8_t* src, int64_t bytes, int64_t count, bool stream) {
+  alignas(line) uint8_t block[block_bytes];
+  const int64_t size = block_bytes / (line * bytes) * (line * bytes);
+  std::memcpy(block, src, bytes);
+  for (int64_t filled = bytes; filled < size; filled *= 2) {
+    std::memcpy(block + filled, block, std::min(filled, size - filled));
+  }
+  for (int64_t at = 0; at < bytes * count; at += size) {
+    const int64_t part = std::min(size, bytes * count - at);
+    if (stream) stream_run(dst + at, block, part);
+    else std::memcpy(dst + at, block, part);
+  }
+}
+
 void copy_runs(const Plane& plane, int item, bool stream) {
   int64_t bytes = plane.column.count * item;
+  if (plane.row.src == 0 && plane.row.dst == bytes && bytes <= short_run &&
+      plane.row.count * bytes >= 2 * block_bytes) {
+    return repeat_run(plane.dst, plane.src, bytes, plane.row.count, stream);
+  }
   for (int64_t i = 0; i < plane.row.count; ++i) {
     uint8_t* dst = plane.dst + i * plane.row.dst;
     const uint8_t* src = plane.src + i * plane.row.src;

@@ -299,3 +299,25 @@ def test_gradient_of_a_large_pad():
 def test_strides_that_overflow_reach_outside(strides):
     with pytest.raises(ValueError, match="as_strided"):
         mx.as_strided(mx.array([1, 2, 3]), (3,), strides)
+
+
+@pytest.mark.parametrize("name", ["uint8", "float16", "int32", "int64", "complex64"])
+@pytest.mark.parametrize("width", [1, 3, 5, 7, 16, 17, 130])
+@pytest.mark.parametrize("times", [2, 1000, 20_011])
+def test_a_short_row_again_and_again(name, width, times):
+    """Also of each of some rows, of what lies apart, and into an array that has other columns."""
+    host = values(name, (3, 2 * width), (0, 100))
+    x = array(host, name)
+    assert_same(mx.tile(x[0, :width], times), np.tile(host[0, :width], times), name)
+    assert_same(mx.tile(x[:, ::-2], (1, times)), np.tile(host[:, ::-2], (1, times)), name)
+    rows = mx.broadcast_to(x[:, None, :width], (3, times, width))
+    expected = np.broadcast_to(host[:, None, :width], (3, times, width))
+    assert_same(mx.contiguous(rows), expected, name)
+    assert_same(mx.concatenate([rows, rows[..., :1]], -1)[..., :width], expected, name)
+
+
+def test_a_short_row_until_it_exceeds_the_caches():
+    host = np.array([3, 1, 2], np.uint8)
+    for size in (3, 2):
+        tiled = mx.tile(mx.array(host[:size]), 100_000_003 // size)
+        assert mx.all(tiled.reshape(-1, size) == mx.array(host[:size])).item()
