@@ -45,6 +45,8 @@ struct RegisterCall {
   int64_t b_stride;
   float* b_panel;
   const float* next_b;  // a line of it is fetched for each depth
+  const float* next_a;  // and of a lane: of the first again, a line further on, after 16 of them
+  int64_t next_a_stride;
   float* c;
   int64_t ldc;
   int64_t cols, depth;
@@ -74,19 +76,22 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
   const float* HWY_RESTRICT b = call.b;
   float* HWY_RESTRICT a_panel = call.a_panel;
   float* HWY_RESTRICT b_panel = call.b_panel;
+  const auto [added, stride, factor] = call.addend;
   Vector low[Rows];
   Vector high[Rows];
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
     low[i] = high[i] = hn::Zero(d);
-    hwy::Prefetch(call.c + i * call.ldc);
-    hwy::Prefetch(call.c + i * call.ldc + half);
+    prefetch_later(call.c + i * call.ldc);
+    prefetch_later(call.c + i * call.ldc + half);
   }
   const int64_t a_step = FormA == Form::panel ? register_rows : call.a_stride;
   const int64_t b_step = FormB == Form::panel ? lanes_of_b : call.b_stride;
   for (int64_t p = 0; p < call.depth; ++p, a += a_step, b += b_step) {
     if constexpr (FormB == Form::panel) {
       hwy::Prefetch(call.next_b + p * floats_of_line);
+      prefetch_later(call.next_a + p % floats_of_line * call.next_a_stride +
+                     p / floats_of_line * floats_of_line);
     } else {
       prefetch_lines<vectors * hn::MaxLanes(Wide()) * sizeof(float)>(b + depths_ahead * b_step);
     }
@@ -109,9 +114,10 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
       high[i] = hn::MulAdd(value, b1, high[i]);
     }
   }
-  const auto& [added, stride, factor] = call.addend;
-  const Vector alpha = hn::Set(d, call.alpha);
+  float* const c = call.c;
+  const int64_t ldc = call.ldc;
   if (call.cols < lanes_of_b) {
+    const Vector alpha = hn::Set(d, call.alpha);
     HWY_ALIGN float edge[Rows * lanes_of_b];
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
@@ -120,17 +126,31 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
     }
     return add_to_edge<Rows>(call, edge);
   }
+  if (call.alpha != 1) {
+    const Vector alpha = hn::Set(d, call.alpha);
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i) {
+      low[i] = hn::Mul(alpha, low[i]);
+      high[i] = hn::Mul(alpha, high[i]);
+    }
+  }
+  if (added == nullptr) {
+    // A sum of -0 becomes 0.
+    const Vector zero = hn::Zero(d);
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i) {
+      hn::StoreU(hn::Add(low[i], zero), d, c + i * ldc);
+      hn::StoreU(hn::Add(high[i], zero), d, c + i * ldc + half);
+    }
+    return;
+  }
+  const Vector times = hn::Set(d, factor);
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
-    float* row = call.c + i * call.ldc;
-    Vector old0 = hn::Zero(d);
-    Vector old1 = hn::Zero(d);
-    if (added != nullptr) {
-      old0 = hn::Mul(hn::Set(d, factor), hn::LoadU(d, added + i * stride));
-      old1 = hn::Mul(hn::Set(d, factor), hn::LoadU(d, added + i * stride + half));
-    }
-    hn::StoreU(hn::Add(hn::Mul(alpha, low[i]), old0), d, row);
-    hn::StoreU(hn::Add(hn::Mul(alpha, high[i]), old1), d, row + half);
+    const Vector old0 = hn::Mul(times, hn::LoadU(d, added + i * stride));
+    const Vector old1 = hn::Mul(times, hn::LoadU(d, added + i * stride + half));
+    hn::StoreU(hn::Add(low[i], old0), d, c + i * ldc);
+    hn::StoreU(hn::Add(high[i], old1), d, c + i * ldc + half);
   }
 }
 
@@ -176,6 +196,7 @@ void multiply_impl(const Block& block) {
     call.cols = std::min(lanes_of_b, block.cols - col);
     // While the rows pass, the next panel comes from the last cache, a piece with each.
     call.next_b = call.b + (call.cols == lanes_of_b && col + call.cols < block.cols ? panel : 0);
+    call.next_a = call.next_b;
     const float* last_b = call.next_b + panel - block.depth * floats_of_line;
     for (int64_t row = 0; row < block.rows; row += register_rows) {
       int64_t rows = std::min(register_rows, block.rows - row);
@@ -236,6 +257,15 @@ Form take_b(const Tile& tile, int64_t col, int64_t rows, RegisterCall& call) {
   return Form::matrix;
 }
 
+/// While a panel of A that has just been packed is multiplied, the lanes of the next one come.
+void fetch_lanes(const Tile& tile, int64_t row, RegisterCall& call) {
+  const bool packs = tile.a.dtype == Dtype::float32 && tile.a.depth_stride == 1;
+  const bool more = packs && row + register_rows + floats_of_line <= tile.rows;
+  const Side next = from_lane(tile.a, row + register_rows);
+  call.next_a = more ? static_cast<const float*>(next.data) : call.next_b;
+  call.next_a_stride = more ? next.lane_stride : 0;
+}
+
 void multiply_tile_impl(const Tile& tile) {
   const int64_t panel = lanes_of_b * tile.depth;
   RegisterCall call = call_for(tile);
@@ -253,6 +283,7 @@ void multiply_tile_impl(const Tile& tile) {
       const Form form_a = take_a(tile, row, rows, col > 0, call);
       call.c = tile.c + row * tile.ldc + col;
       call.addend = from_element(tile.addend, row, col);
+      fetch_lanes(tile, col == 0 ? row : tile.rows, call);
       if (rows == register_rows) {
         kernels_of_forms[form_a == Form::matrix][form_b == Form::matrix](call);
       } else {

@@ -160,7 +160,10 @@ class PackedProduct {
     };
     // A's tile and a panel of B fit the second cache. Lower and narrower costs 0.3 and 2%.
     // For pairs, packing A weighs twice as much.
-    TileGrid grid = numbers_ == 1 ? cut(256, 512) : cut(128, 2048);
+    // The wider a tile is, the less often A is packed: where a sum is one block of depth, C is
+    // written once and need not fit a cache.
+    const bool one_block = numbers_ == 1 && shares_b() && band.length <= block_;
+    TileGrid grid = numbers_ > 1 ? cut(128, 2048) : one_block ? cut(128, 4096) : cut(256, 512);
     if (numbers_ > 1 && grid.count() < 4 * width) grid = cut(128, 1024);
     const bool divided = operations(m, band.cols, band.length) > 2 * task_operations;
     if (divided && grid.count() < 4 * width) grid = cut(128, 512);

@@ -201,6 +201,9 @@ TYPED_TEST(Gemm, AgreesOnLargeSizes) {
   expect_product<TypeParam>({260, 33, 9002}, Order::row, Order::row, 1, 0, this->random);
   expect_product<TypeParam>({40, 50, 9001}, Order::row, Order::column, 1, 1, this->random);
   expect_product<TypeParam>({1040, 70, 90}, Order::column, Order::row, 1, 0, this->random);
+  for (double beta : {0, 3}) {  // tiles that are wider than high
+    expect_product<TypeParam>({290, 4150, 70}, Order::row, Order::column, 2, beta, this->random);
+  }
   expect_product<TypeParam>({3, 1000, 700}, Order::row, Order::row, 1, 0, this->random);
   expect_product<TypeParam>({1000, 3, 700}, Order::row, Order::row, 1, 0, this->random);
 }
