@@ -24,6 +24,7 @@ constexpr int64_t tile_bytes = 4096;             // of one register
 constexpr int64_t tile_set_bytes = 24 << 10;     // what a tile touches: it fits the first cache
 constexpr int64_t tiles_per_job = 32;            // what a core takes at a time, at least
 constexpr size_t near_bytes = size_t{16} << 20;  // up to here asking ahead takes longer
+constexpr int64_t page = 4096;
 constexpr uint16_t no_slot = 0xffff;
 
 struct Store {
@@ -96,9 +97,11 @@ class Runner {
   void stream_from_code();
   void assign_slots();
   void choose_tile();
+  void choose_portions();
   void run_job(int64_t begin, int64_t end, char* made) const;
   void run_tile(int64_t begin, int64_t count, const void** where, char* scratch, char* made) const;
-  void prefetch(size_t array, int64_t begin, int64_t count) const;
+  void prefetch(int64_t begin, int64_t count) const;
+  void call(const Operation& op, const void** where, int64_t from, int64_t count) const;
   void store(const Store& out, char* to, const void* from, int64_t count) const;
 
   uint16_t operand_count() const { return static_cast<uint16_t>(operands_.size()); }
@@ -139,7 +142,9 @@ class Runner {
       if (stores(link.code) && link.a < register_count()) f(link.a);
     }
   }
-  char* slot(char* scratch, uint16_t reg) const { return scratch + slot_[reg] * slot_bytes_; }
+  char* slot(char* scratch, uint16_t reg) const {
+    return scratch + first_slot_ + slot_[reg] * slot_bytes_;
+  }
   /// The upper half of a slot is free while it holds float32: room for halves as they are stored.
   char* raw(char* scratch, uint16_t reg) const {
     return slot(scratch, reg) + tile_ * static_cast<int64_t>(sizeof(float));
@@ -161,8 +166,12 @@ class Runner {
   std::vector<std::shared_ptr<const MachineChain>> streaming_;  // by chain; empty: none
   SmallVector<uint16_t, 8> slot_;                               // by register
   uint16_t slot_count_ = 0;
-  int slot_item_ = 1;  // bytes of the widest element that is held in a slot
-  int64_t slot_bytes_ = 0;
+  int slot_item_ = 1;              // bytes of the widest element that is held in a slot
+  int64_t piece_ = 0;              // what a call of a kernel computes
+  int64_t portion_ = 0;            // of the next tile, that is asked for before a call
+  int64_t asked_ = 0;              // at most
+  int64_t first_slot_ = 0;         // in the scratch memory
+  int64_t slot_bytes_ = 0;         // from one to the next
   int64_t job_tile_ = usual_tile;  // by the widest type alone
   int64_t tile_ = usual_tile;
 };
@@ -400,8 +409,35 @@ void Runner::choose_tile() {
   for (const Store& store : stores_) bytes += store.item;
   while (tile_ > shortest_tile && bytes * tile_ > tile_set_bytes) tile_ /= 2;
   while (!far_ && tile_ < longest_tile && 2 * bytes * tile_ <= tile_set_bytes) tile_ *= 2;
-  // Off the 4 KiB grid, where loads wait for unrelated stores.
-  slot_bytes_ = tile_ * slot_item_ + 64;
+  choose_portions();
+  // A load waits for a store that is as far into its page, as if it read what that writes. Slots
+  // and arrays, which begin with pages, are as far from each other in theirs as possible.
+  const int64_t apart = page / (slot_count_ + 1) / 64 * 64;
+  first_slot_ = apart;
+  slot_bytes_ = (tile_ * slot_item_ + page - 1) / page * page + std::max<int64_t>(apart, 64);
+}
+
+/// While a tile is computed, the next one is asked for: a few lines of memory before each call, and
+/// calls of kernels short enough for that, since a core waits where it asks for many at once. Where
+/// one call reads all, the processor is better.
+void Runner::choose_portions() {
+  constexpr int64_t at_once = 1024;  // bytes
+  piece_ = tile_;
+  asked_ = far_ && operations().size() > 1 ? tile_ : 0;
+  if (asked_ == 0) return;
+  int64_t bytes = 0;  // of an element, that are asked for
+  for (uint16_t reg : arrays_) bytes += size_of(program_.inputs[reg]);
+  for (const Store& store : stores_) bytes += store.streaming || store.made ? 0 : store.item;
+  const int64_t most = std::max<int64_t>(64, at_once / std::max<int64_t>(bytes, 1));
+  const int64_t kernels = std::count_if(operations().begin(), operations().end(),
+                                        [](auto& op) { return op.chain < 0; });
+  const int64_t left = tile_ / most - (operations().ssize() - kernels);
+  if (kernels > 0 && left > kernels) {
+    const int64_t pieces = (left + kernels - 1) / kernels;
+    piece_ = std::max<int64_t>(64, tile_ / pieces / 64 * 64);
+  }
+  const int64_t calls = operations().ssize() - kernels + kernels * ((tile_ + piece_ - 1) / piece_);
+  portion_ = (tile_ / calls + 63) / 64 * 64;
 }
 
 void Runner::store(const Store& out, char* to, const void* from, int64_t count) const {
@@ -417,15 +453,27 @@ void Runner::store(const Store& out, char* to, const void* from, int64_t count) 
   stream_copy(to, halves, bytes);
 }
 
-/// Asks for the memory of elements from `begin` on of one array: the operands, then the results.
-void Runner::prefetch(size_t array, int64_t begin, int64_t count) const {
-  if (array < operands_.size()) return operands_[array].prefetch(begin, count);
-  array -= operands_.size();
-  if (array >= stores_.size() || stores_[array].streaming || stores_[array].made) return;
-  const Store& out = stores_[array];
-  for (int64_t at = 0; at < count * out.item; at += 64) {
-    __builtin_prefetch(out.data + begin * out.item + at, 1);
+/// Asks for the memory of `count` elements from `begin` on of all arrays that are read, or written
+/// through the caches.
+void Runner::prefetch(int64_t begin, int64_t count) const {
+  for (uint16_t reg : arrays_) operands_[reg].prefetch(begin, count);
+  for (const Store& out : stores_) {
+    if (out.streaming || out.made) continue;
+    for (int64_t at = 0; at < count * out.item; at += 64) {
+      __builtin_prefetch(out.data + begin * out.item + at, 1);
+    }
   }
+}
+
+/// Calls the kernel of an operation on the elements [from, from + count) of a tile.
+void Runner::call(const Operation& op, const void** where, int64_t from, int64_t count) const {
+  auto place = [&](uint16_t reg) {
+    char* start = static_cast<char*>(const_cast<void*>(where[reg]));
+    return from == 0 ? start : start + from * held_size(reg);
+  };
+  const void* operands[3] = {};
+  for (int k = 0; k < op.operand_count; ++k) operands[k] = place(op.operands[k]);
+  op.kernel(place(op.result), operands[0], operands[1], operands[2], count);
 }
 
 void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* scratch,
@@ -438,40 +486,44 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
   for (const Store& out : stores_) {
     if (out.direct) where[out.reg] = place(out);
   }
-  size_t next = 0;
-  const SmallVector<Operation, 8>& code = operations();
-  for (const Operation& op : code) {
-    // Some arrays of the next tile with each call; where one call reads all, the processor is
-    // better.
-    for (int i = 0; far_ && code.size() > 1 && i < 2; ++i) prefetch(next++, begin + count, count);
+  int64_t asked = 0;
+  auto ask_ahead = [&] {
+    if (asked >= std::min(count, asked_)) return;
+    prefetch(begin + count + asked, std::min(portion_, count - asked));
+    asked += portion_;
+  };
+  for (const Operation& op : operations()) {
     if (op.chain >= 0) {
+      ask_ahead();
       const Chain& chain = this->chain(op);
       bool whole_lines = begin * size_of(chain.dtype) % 64 == 0;
       bool streams = whole_lines && !streaming_.empty();
       chain.run(const_cast<void**>(where), count, streams ? streaming_[op.chain].get() : nullptr);
       continue;
     }
-    op.kernel(const_cast<void*>(where[op.result]), where[op.operands[0]], where[op.operands[1]],
-              where[op.operands[2]], count);
+    for (int64_t from = 0; from < count; from += piece_) {
+      ask_ahead();
+      call(op, where, from, std::min(piece_, count - from));
+    }
   }
   for (const Store& out : stores_) {
     if (!out.direct) store(out, place(out), where[source(out.reg)], count);
   }
 }
 
-/// Scratch memory of this thread, 64-byte aligned; grows, never shrinks.
+/// Scratch memory of this thread, from the start of a page; grows, never shrinks.
 char* scratch_of_thread(size_t bytes) {
   thread_local std::vector<char> memory;
-  if (memory.size() < bytes + 64) memory.resize(bytes + 64);
+  if (memory.size() < bytes + page) memory.resize(bytes + page);
   auto address = reinterpret_cast<uintptr_t>(memory.data());
-  return reinterpret_cast<char*>((address + 63) / 64 * 64);
+  return reinterpret_cast<char*>((address + page - 1) / page * page);
 }
 
 void Runner::run_job(int64_t begin, int64_t end, char* made) const {
-  char* scratch = scratch_of_thread(static_cast<size_t>(slot_count_ * slot_bytes_));
+  char* scratch = scratch_of_thread(static_cast<size_t>(first_slot_ + slot_count_ * slot_bytes_));
   SmallVector<const void*, 16> where(slot_.size(), nullptr);
   for (size_t reg = 0; reg < where.size(); ++reg) {
-    if (slot_[reg] != no_slot) where[reg] = scratch + slot_[reg] * slot_bytes_;
+    if (slot_[reg] != no_slot) where[reg] = slot(scratch, static_cast<uint16_t>(reg));
   }
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
     if (!operands_[reg].is_scalar()) continue;

@@ -160,3 +160,26 @@ def test_the_modulus_of_extreme_numbers():
     for count in (1, 7, 40):
         many = np.tile(x, count)
         np.testing.assert_allclose(to_numpy(mx.abs(mx.array(many))), np.abs(many), rtol=2e-7)
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float64", "int8", "complex64"])
+def test_programs_on_what_fits_no_cache_have_the_bits_of_single_operations(name):
+    """Their tiles are computed in pieces, of types of different widths."""
+    dtype = getattr(mx, name)
+    keys = mx.random.split(mx.random.key(3), 2)
+    # More than 16 MiB are read and written; the last tile is short.
+    x, y = (mx.random.normal((5_000_003,), key=k).astype(dtype) for k in keys)
+
+    def program(x, y):
+        small = mx.sin(x) * y + x
+        narrowed = small.astype(mx.bool_) | (y != 0)
+        halves = mx.tanh(mx.real(y).astype(mx.float16)) - 0.5
+        return mx.where(narrowed, small, x - 1), halves
+
+    outputs = mx.compile(program)(x, y)
+    mx.eval(outputs)
+    with mx.debug():
+        single = program(x, y)
+        mx.eval(single)
+    for one, two in zip(outputs, single):
+        np.testing.assert_array_equal(to_numpy(one), to_numpy(two))
