@@ -468,12 +468,12 @@ void Runner::prefetch(int64_t begin, int64_t count) const {
 /// Calls the kernel of an operation on the elements [from, from + count) of a tile.
 void Runner::call(const Operation& op, const void** where, int64_t from, int64_t count) const {
   auto place = [&](uint16_t reg) {
-    char* start = static_cast<char*>(const_cast<void*>(where[reg]));
+    const auto* start = static_cast<const char*>(where[reg]);
     return from == 0 ? start : start + from * held_size(reg);
   };
   const void* operands[3] = {};
   for (int k = 0; k < op.operand_count; ++k) operands[k] = place(op.operands[k]);
-  op.kernel(place(op.result), operands[0], operands[1], operands[2], count);
+  op.kernel(const_cast<char*>(place(op.result)), operands[0], operands[1], operands[2], count);
 }
 
 void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* scratch,
