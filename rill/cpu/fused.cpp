@@ -168,8 +168,7 @@ class Runner {
   uint16_t slot_count_ = 0;
   int slot_item_ = 1;              // bytes of the widest element that is held in a slot
   int64_t piece_ = 0;              // what a call of a kernel computes
-  int64_t portion_ = 0;            // of the next tile, that is asked for before a call
-  int64_t asked_ = 0;              // at most
+  int64_t portion_ = 0;            // of the next tile, asked for before a call; 0: nothing is
   int64_t first_slot_ = 0;         // in the scratch memory
   int64_t slot_bytes_ = 0;         // from one to the next
   int64_t job_tile_ = usual_tile;  // by the widest type alone
@@ -423,8 +422,7 @@ void Runner::choose_tile() {
 void Runner::choose_portions() {
   constexpr int64_t at_once = 1024;  // bytes
   piece_ = tile_;
-  asked_ = far_ && operations().size() > 1 ? tile_ : 0;
-  if (asked_ == 0) return;
+  if (!far_ || operations().size() <= 1) return;
   int64_t bytes = 0;  // of an element, that are asked for
   for (uint16_t reg : arrays_) bytes += size_of(program_.inputs[reg]);
   for (const Store& store : stores_) bytes += store.streaming || store.made ? 0 : store.item;
@@ -488,7 +486,7 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
   }
   int64_t asked = 0;
   auto ask_ahead = [&] {
-    if (asked >= std::min(count, asked_)) return;
+    if (portion_ == 0 || asked >= count) return;
     prefetch(begin + count + asked, std::min(portion_, count - asked));
     asked += portion_;
   };
