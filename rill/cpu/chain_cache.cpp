@@ -29,7 +29,9 @@ struct KeyHash {
       uint64_t operands = uint64_t{step.operands[0]} << 16 | step.operands[1];
       uint64_t numbers = (step.number[0] ? 1U : 0U) + (step.number[1] ? 2U : 0U);
       uint64_t word = operands << 32 | uint64_t{step.result} << 16 |
-                      static_cast<uint64_t>(step.row) << 3 | (step.streamed ? 4U : 0U) | numbers;
+                      (static_cast<uint64_t>(step.row) ^ static_cast<uint64_t>(step.dtype) << 8)
+                          << 3 |
+                      (step.streamed ? 4U : 0U) | numbers;
       hash = (hash ^ word) * 0x9e3779b97f4a7c15;
       hash ^= hash >> 32;
     }

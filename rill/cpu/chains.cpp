@@ -31,6 +31,10 @@ const RowCodes* codes_of(Row row) {
   return found == std::end(row_codes) ? nullptr : found;
 }
 
+ChainCode rounding(Dtype half) {
+  return half == Dtype::float16 ? ChainCode::round_float16 : ChainCode::round_bfloat16;
+}
+
 class Joiner {
  public:
   Joiner(const Program& program, Lowered& low, FunctionRef<bool(uint16_t)> is_scalar)
@@ -74,7 +78,8 @@ class Joiner {
   const Instruction& instruction(size_t i) const { return program_.code[low_.code[i].instruction]; }
   bool can_join(size_t i) const {
     const Instruction& in = instruction(i);
-    return in.in == in.out && codes_of(in.row) != nullptr && chain_kernel(in.in) != nullptr;
+    bool arithmetic = in.in == in.out && codes_of(in.row) != nullptr;
+    return (arithmetic || low_.code[i].rounds) && chain_kernel(dtype(i)) != nullptr;
   }
   bool scalar(uint16_t reg) const { return reg < program_.inputs.size() && is_scalar_(reg); }
 
@@ -103,7 +108,7 @@ class Joiner {
       write_chain(std::span(members).subspan(begin, end - begin));
     }
   }
-  Dtype dtype(size_t i) const { return instruction(i).in; }
+  Dtype dtype(size_t i) const { return held_as(instruction(i).out); }
 
   void write_chain(std::span<const size_t> members) {
     Operation op = low_.code[members.back()];
@@ -168,7 +173,7 @@ class Joiner {
   }
 
   void add(const Operation& op) {
-    const RowCodes& codes = *codes_of(program_.code[op.instruction].row);
+    const Instruction& in = program_.code[op.instruction];
     bool two = op.operand_count > 1;
     uint16_t a = op.operands[0];
     uint16_t b = two ? op.operands[1] : none;
@@ -178,9 +183,18 @@ class Joiner {
       push(ChainCode::load, first);
       if (held_ == first) held_ = none;
     }
-    if (two) push(second ? codes.second : codes.first, second ? a : b);
-    else links_.push_back({codes.first});
-    ChainStep step = {codes.row, op.operand_count, {}, false, false, {}, op.result};
+    if (op.rounds) {
+      links_.push_back({rounding(in.out)});
+    } else {
+      const RowCodes& codes = *codes_of(in.row);
+      if (two) push(second ? codes.second : codes.first, second ? a : b);
+      else links_.push_back({codes.first});
+    }
+    ChainStep step{.row = op.rounds ? Row::cast : in.row,
+                   .dtype = in.out,
+                   .of_halves = is_half(in.in) && codes_of(in.row) != nullptr,
+                   .operand_count = op.operand_count,
+                   .result = op.result};
     for (int k = 0; k < op.operand_count; ++k) {
       step.operands[k] = op.operands[k];
       step.number[k] = scalar(op.operands[k]);

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
 
 #include "rill/cpu/chain_cache.h"
 #include "rill/cpu/copy.h"
 #include "rill/cpu/made_rows.h"
 #include "rill/cpu/program_code.h"
+#include "rill/cpu/program_layout.h"
 #include "rill/cpu/reduce.h"
 #include "rill/cpu/tile_operand.h"
 #include "rill/ops/reduce_ops.h"
@@ -37,25 +37,21 @@ struct Store {
   bool made = false;  // goes where the caller of make() says
 };
 
-/// One value for all elements: a scalar, broadcast or not.
-bool is_uniform(const Output& array) {
-  for (int i = 0; i < array.shape.ssize(); ++i) {
-    if (array.shape[i] != 1 && array.strides[i] != 0) return false;
-  }
-  return true;
-}
-
 class Runner {
  public:
   /// `kept` is what an earlier run of the program left there, for this one to use or replace;
   /// without it nothing is left.
   Runner(const Program& program, std::span<Array> inputs, std::span<Array> results,
          Ref<RefCounted>* kept)
-      : program_(program), inputs_(inputs), results_(results), kept_(kept) {}
+      : program_(program),
+        inputs_(inputs),
+        results_(results),
+        layout_(program, inputs),
+        kept_(kept) {}
 
   void run() {
     int64_t size = element_count(program_.shape);
-    if (size == 0) return place_results();
+    if (size == 0) return layout_.place(results_, inputs_);
     prepare();
     int64_t tiles = (size + job_tile_ - 1) / job_tile_;
     parallel_for(size, long_grain(tiles, tiles_per_job) * job_tile_,
@@ -63,11 +59,11 @@ class Runner {
   }
 
   /// Whether results that are computed in the order of memory are row-major.
-  bool walks_row_major() const { return !walked_layout(); }
+  bool walks_row_major() const { return layout_.is_row_major(); }
   /// Everything but the pass over the elements.
   void prepare() {
     as_stored_ = kernel_as_stored(program_) != nullptr;
-    place_results();
+    layout_.place(results_, inputs_);
     make_operands();
     SmallVector<bool, 8> scalar;
     for (uint16_t reg = 0; reg < operand_count(); ++reg) {
@@ -87,10 +83,6 @@ class Runner {
   }
 
  private:
-  void place_results();
-  std::optional<Strides> walked_layout() const;
-  bool lies_like_results(const Output& operand) const;
-  bool donate(Output& out) const;
   void make_operands();
   bool is_produced(uint16_t reg) const;
   void make_stores();
@@ -114,7 +106,10 @@ class Runner {
   TileKernel narrow(Dtype dtype) const { return as_stored_ ? nullptr : narrowing(dtype); }
   /// Bytes of an element of a register.
   int held_size(Dtype dtype) const { return size_of(as_stored_ ? dtype : held_as(dtype)); }
-  int held_size(uint16_t reg) const { return held_size(program_.dtype_of(reg)); }
+  int held_size(uint16_t reg) const {
+    bool unrounded = reg >= program_.inputs.size() + program_.code.size();
+    return held_size(unrounded ? Dtype::float32 : program_.dtype_of(reg));
+  }
   int widest() const {
     int bytes = 1;
     for (Dtype dtype : program_.inputs) bytes = std::max(bytes, held_size(dtype));
@@ -153,10 +148,9 @@ class Runner {
   const Program& program_;
   std::span<Array> inputs_;
   std::span<Array> results_;
-  std::optional<Strides> layout_;  // of the results, in which they are walked, if not row-major
-  Axes order_;                     // and its axes from the slowest to the fastest
-  bool as_stored_ = false;         // halves are not held as float32
-  bool far_ = false;               // what is read and written does not fit a cache that is near
+  ProgramLayout layout_;    // of the results
+  bool as_stored_ = false;  // halves are not held as float32
+  bool far_ = false;        // what is read and written does not fit a cache that is near
   Ref<RefCounted>* kept_;
   const ProgramCode* code_ = nullptr;  // what is kept, or:
   ProgramCode own_code_;
@@ -175,88 +169,6 @@ class Runner {
   int64_t tile_ = usual_tile;
 };
 
-/// The axes from the largest stride to the smallest.
-Axes axes_by_stride(const Strides& strides) {
-  Axes order;
-  for (int i = 0; i < strides.ssize(); ++i) order.push_back(i);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int a, int b) { return strides[a] > strides[b]; });
-  return order;
-}
-
-template <class V>
-V permuted(const V& values, const Axes& order) {
-  V result;
-  for (int axis : order) result.push_back(values[axis]);
-  return result;
-}
-
-/// The layout without gaps, not row-major, that all operands of full shape have, e.g. all
-/// transposed alike. Every instruction must depend on such an operand: then its result would lie
-/// the same way if it ran by itself, and what is computed from it does not depend on fusion.
-std::optional<Strides> Runner::walked_layout() const {
-  const Output* first = nullptr;
-  SmallVector<bool, 16> full;
-  for (const Array& input : inputs_) {
-    const Output& operand = input.output();
-    full.push_back(!is_uniform(operand) && operand.shape == program_.shape);
-    if (!full.back()) continue;
-    if (operand.row_major || (first != nullptr && operand.strides != first->strides)) return {};
-    first = &operand;
-  }
-  if (first == nullptr) return {};
-  for (const Instruction& instruction : program_.code) {
-    auto is_full = [&](uint16_t reg) { return reg >= full.size() || full[reg]; };
-    if (std::none_of(instruction.operands, instruction.operands + instruction.operand_count,
-                     is_full)) {
-      return {};
-    }
-  }
-  // Dense: the axes in order of stride are those of a row-major array.
-  Axes order = axes_by_stride(first->strides);
-  if (!is_row_major(permuted(first->shape, order), permuted(first->strides, order))) return {};
-  return first->strides;
-}
-
-bool Runner::lies_like_results(const Output& operand) const {
-  if (operand.shape != program_.shape) return false;
-  return layout_ ? !operand.row_major && operand.strides == *layout_ : operand.row_major;
-}
-
-/// Hands the block of an operand that nobody else uses to a result. Only where both are walked in
-/// step, so that an element is read before it is written.
-bool Runner::donate(Output& out) const {
-  for (Array& input : inputs_) {
-    Output& operand = input.node().output(input.index());
-    if (!lies_like_results(operand) && operand.size != 1) continue;
-    bool own_elements = operand.size == 1 || !is_uniform(operand);  // not one stretched
-    if (!operand.buffer || !own_elements || operand.size != out.size ||
-        input.node().use_count() != 1 || operand.buffer->reference_count() != 1 ||
-        !operand.buffer->owned() || size_of(operand.dtype) != size_of(out.dtype) ||
-        operand.buffer->bytes() > 2 * out.bytes()) {  // a slice would keep the rest alive
-      continue;
-    }
-    out.data = operand.data;
-    out.buffer = operand.buffer;  // counted twice now: nobody else takes it
-    return true;
-  }
-  return false;
-}
-
-void Runner::place_results() {
-  if (element_count(program_.shape) != 0) layout_ = walked_layout();
-  if (layout_) order_ = axes_by_stride(*layout_);
-  for (Array& result : results_) {
-    Output& out = result.node().output(0);
-    if (!donate(out)) {
-      out.buffer = Buffer::allocate(out.bytes());
-      out.data = static_cast<char*>(out.buffer->data());
-    }
-    out.row_major = !layout_;
-    out.strides = layout_ ? *layout_ : row_major_strides(out.shape);
-  }
-}
-
 void Runner::make_operands() {
   for (const Array& input : inputs_) {
     const Output& operand = input.output();
@@ -265,17 +177,13 @@ void Runner::make_operands() {
       operands_.push_back(TileOperand::scalar(operand, widen));
       continue;
     }
-    if (lies_like_results(operand) && !is_uniform(operand)) {
+    if (layout_.has(operand) && !is_uniform(operand)) {
       operands_.emplace_back(operand, widen);
       continue;
     }
-    Shape shape = program_.shape;
-    Strides strides = broadcast_strides(operand.shape, operand.strides, shape);
-    if (layout_) {
-      shape = permuted(shape, order_);
-      strides = permuted(strides, order_);
-    }
-    operands_.emplace_back(operand, std::move(shape), std::move(strides), widen);
+    Strides strides = broadcast_strides(operand.shape, operand.strides, program_.shape);
+    operands_.emplace_back(operand, layout_.as_walked(program_.shape), layout_.as_walked(strides),
+                           widen);
   }
 }
 
@@ -526,7 +434,7 @@ void Runner::run_job(int64_t begin, int64_t end, char* made) const {
   for (uint16_t reg = 0; reg < operand_count(); ++reg) {
     if (!operands_[reg].is_scalar()) continue;
     if (slot_[reg] == no_slot) {
-      where[reg] = operands_[reg].data();
+      where[reg] = operands_[reg].number();
     } else {
       operands_[reg].splat(slot(scratch, reg), raw(scratch, reg), std::min(tile_, end - begin));
     }

@@ -38,6 +38,22 @@ class Lowering {
   }
 
   uint16_t source(uint16_t reg) const { return out_.same_as[reg]; }
+  bool rounds(const Instruction& in, uint16_t result) const {
+    return is_half(in.out) && read_[result];
+  }
+
+  /// Where an instruction puts its value: a half that is read is rounded from there.
+  uint16_t unrounded(const Instruction& in, uint16_t result) {
+    if (!rounds(in, result)) return result;
+    auto reg = static_cast<uint16_t>(out_.same_as.size());
+    out_.same_as.push_back(reg);
+    return reg;
+  }
+  void round(const Instruction& in, uint16_t result, uint16_t from) {
+    if (!rounds(in, result)) return;
+    emit(kernels_.round_to_half[static_cast<int>(in.out)], result, from);
+    out_.code.back().rounds = true;
+  }
 
   void lower(const Instruction& in) {
     uint16_t result = program_.result_register(at_);
@@ -48,30 +64,27 @@ class Lowering {
       return;
     }
     TileKernel kernel = kernels_.rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
-    if (in.operand_count == 1) emit(kernel, result, operand(0));
-    else emit(kernel, result, operand(0), operand(1));
-    if (is_half(in.out) && read_[result]) {
-      emit(kernels_.round_to_half[static_cast<int>(in.out)], result, result);
-    }
+    uint16_t to = unrounded(in, result);
+    if (in.operand_count == 1) emit(kernel, to, operand(0));
+    else emit(kernel, to, operand(0), operand(1));
+    round(in, result, to);
   }
 
-  void lower_cast(const Instruction& instruction, uint16_t result) {
-    uint16_t operand = source(instruction.operands[0]);
-    Dtype from = held_as(instruction.in);
-    Dtype to = held_as(instruction.out);
-    if (from == Dtype::float64 && is_half(instruction.out)) {
-      emit(kernels_.narrow_to_odd, result, operand);
-    } else if (from != to) {
-      emit(kernels_.casts[static_cast<int>(from)][static_cast<int>(to)], result, operand);
-    } else if (!is_half(instruction.out) || !read_[result]) {
-      out_.same_as[result] = operand;  // a half is held as float32 already
+  void lower_cast(const Instruction& in, uint16_t result) {
+    uint16_t operand = source(in.operands[0]);
+    Dtype from = held_as(in.in);
+    Dtype to = held_as(in.out);
+    if (from == to) {  // a half is held as float32 already
+      if (rounds(in, result)) round(in, result, operand);
+      else out_.same_as[result] = operand;
       return;
     }
-    if (is_half(instruction.out) && read_[result]) {
-      bool in_place = from != to;
-      emit(kernels_.round_to_half[static_cast<int>(instruction.out)], result,
-           in_place ? result : operand);
-    }
+    bool to_odd = from == Dtype::float64 && is_half(in.out);
+    uint16_t value = unrounded(in, result);
+    emit(to_odd ? kernels_.narrow_to_odd
+                : kernels_.casts[static_cast<int>(from)][static_cast<int>(to)],
+         value, operand);
+    round(in, result, value);
   }
 
   const Program& program_;

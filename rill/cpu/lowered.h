@@ -9,7 +9,7 @@ namespace rill {
 /// How a dtype is held between instructions.
 constexpr Dtype held_as(Dtype dtype) { return is_half(dtype) ? Dtype::float32 : dtype; }
 
-/// A call of a kernel; operands are registers of the program.
+/// A call of a kernel; operands are registers.
 struct Operation {
   TileKernel kernel;
   uint16_t result;
@@ -19,8 +19,11 @@ struct Operation {
   /// The place among the chains (cpu/chains.h) of one that has links instead of operands, and
   /// perhaps more results; -1 for the call of a kernel.
   int chain = -1;
+  bool rounds = false;  // it rounds a float32 to the half that its instruction makes, no more
 };
 
+/// Registers are those of the program, and after them those of values that are to be rounded, all
+/// of float32. Each is written once.
 struct Lowered {
   SmallVector<Operation, 8> code;
   SmallVector<uint16_t, 8> same_as;  // by register: the register that holds its value

@@ -31,6 +31,8 @@ struct Value {
 class Translator : private Xbyak::CodeGenerator {
   using Reg64 = Xbyak::Reg64;
   using Vector = Xbyak::Ymm;  // or Zmm, which it then says it is
+  enum Constant { one, below_half, upper_half, quiet, infinity, constant_count };
+  static constexpr uint8_t to_nearest_even = 0;
 
  public:
   Translator(std::span<const ChainStep> steps, Dtype dtype, bool avx512)
@@ -46,6 +48,7 @@ class Translator : private Xbyak::CodeGenerator {
     L(body);
     for (const ChainStep& step : steps) write_step(step);
     repeat_or_leave(body);
+    write_constants();
     entry_ = getSize();  // when it is known how large the frame is
     enter(body);
     ready(PROTECT_RW);
@@ -70,8 +73,9 @@ class Translator : private Xbyak::CodeGenerator {
   int registers() const { return avx512_ ? 32 : 16; }
   Vector vector(int i) const { return avx512_ ? Vector(Xbyak::Zmm(i)) : Vector(i); }
   Vector of_group(int group, int k) const { return vector(group * wide_ + k); }
-  /// For a number that an instruction can't read as it is.
+  /// Never of a group: for what an instruction can't read as it is.
   Vector extra() const { return vector(registers() - 1); }
+  Vector second_extra() const { return vector(registers() - 2); }
 
   // What the steps read and write.
 
@@ -125,7 +129,8 @@ class Translator : private Xbyak::CodeGenerator {
     pinned_[0] = values_[x].group;
     pinned_[1] = values_[y].group;
     int group = group_for_result(x, y);
-    compute(step.row, group, x, y);
+    if (step.row == Row::cast) round(step, group, x);
+    else compute(step.row, group, x, y);
     release_if_read(x);
     release_if_read(y);
     Value& result = values_[step.result];
@@ -251,6 +256,80 @@ class Translator : private Xbyak::CodeGenerator {
     }
   }
 
+  /// To a half and back. Constants lie behind the code, as whole vectors.
+  void round(const ChainStep& step, int group, uint16_t x) {
+    rounds_ = true;
+    int from = values_[x].group;
+    if (from == none) load(from = group, values_[x]);
+    for (int k = 0; k < wide_; ++k) {
+      Vector to = of_group(group, k);
+      if (step.dtype == Dtype::bfloat16) round_bfloat16(to, of_group(from, k), !step.of_halves);
+      else round_float16(to, of_group(from, k), !step.of_halves);
+    }
+  }
+
+  /// x + 0x7fff + (the last bit that stays), without the lower half. With care a nan stays one; the
+  /// lower half of one that comes from halves is 0.
+  void round_bfloat16(const Vector& to, const Vector& x, bool care) {
+    const Vector sum = extra();
+    vpsrld(sum, x, 16);
+    if (avx512_) {
+      vpandd(sum, sum, at_hand(one));
+      vpaddd(sum, sum, at_hand(below_half));
+      vpaddd(sum, sum, x);
+      if (care) vcmpunordps(k1, x, x);
+      if (care) vpord(sum | k1, x, bits(quiet));
+      return vpandd(to, sum, at_hand(upper_half));
+    }
+    vpand(sum, sum, bits(one));
+    vpaddd(sum, sum, bits(below_half));
+    vpaddd(sum, sum, x);
+    if (care) {
+      vcmpunordps(second_extra(), x, x);
+      vorps(to, x, bits(quiet));
+      vblendvps(sum, sum, to, second_extra());
+    }
+    vpand(to, sum, bits(upper_half));
+  }
+
+  /// With care a nan becomes the first quiet one of its sign.
+  void round_float16(const Vector& to, const Vector& x, bool care) {
+    if (avx512_) {
+      Xbyak::Ymm half(extra().getIdx());
+      if (care) {
+        vcmpunordps(k1, x, x);
+        if (to.getIdx() != x.getIdx()) vmovaps(to, x);
+        vpandd(to | k1, x, bits(infinity));
+        vpord(to | k1, to, bits(quiet));
+      }
+      vcvtps2ph(half, care ? to : x, to_nearest_even);
+      return vcvtph2ps(to, half);
+    }
+    Xbyak::Xmm half(extra().getIdx());
+    if (care) {
+      vcmpunordps(second_extra(), x, x);
+      vandps(extra(), x, bits(infinity));
+      vorps(extra(), extra(), bits(quiet));
+      vblendvps(to, x, extra(), second_extra());
+    }
+    vcvtps2ph(half, care ? to : x, to_nearest_even);
+    vcvtph2ps(to, half);
+  }
+
+  Xbyak::Address bits(Constant constant) { return ptr[rip + constants_[constant]]; }
+  /// With AVX-512 no group has the last four registers.
+  Vector at_hand(Constant constant) const { return vector(28 + constant); }
+
+  void write_constants() {
+    if (!rounds_) return;
+    const uint32_t values[] = {1, 0x7fff, 0xffff0000, 0x400000, 0xff800000};
+    align(64);
+    for (int i = 0; i < constant_count; ++i) {
+      L(constants_[i]);
+      for (int at = 0; at < vector_bytes_; at += 4) dd(values[i]);
+    }
+  }
+
   void load(int group, const Value& value) {
     Xbyak::RegExp from = place(value);
     for (int k = 0; k < wide_; ++k) {
@@ -308,6 +387,9 @@ class Translator : private Xbyak::CodeGenerator {
     for (int t = 0; t < std::min<int>(near_tiles, static_cast<int>(tiles_.size())); ++t) {
       mov(near_tile(t), ptr[where() + 8 * tiles_[t]]);
     }
+    for (Constant constant : {one, below_half, upper_half}) {
+      if (avx512_ && rounds_) vmovups(at_hand(constant), bits(constant));
+    }
     xor_(eax, eax);
     jmp(body, T_NEAR);
   }
@@ -337,6 +419,8 @@ class Translator : private Xbyak::CodeGenerator {
   std::vector<int> free_spills_;
   int spills_ = 0;
   bool negates_ = false;
+  bool rounds_ = false;
+  Xbyak::Label constants_[constant_count];
   size_t entry_ = 0;
 };
 

@@ -11,7 +11,11 @@ namespace {
 constexpr int64_t worth_chains = 512;  // elements: below, finding them costs more
 
 void make_code(const Program& program, ProgramCode& code) {
-  code.low = kernel_as_stored(program) ? lowered_as_stored(program) : lowered(program);
+  if (kernel_as_stored(program)) {
+    code.low = lowered_as_stored(program);
+    return;
+  }
+  code.low = lowered(program);
   if (element_count(program.shape) < worth_chains) return;
   auto is_scalar = [&](uint16_t reg) { return code.scalar[reg]; };
   code.chains = join_chains(program, code.low, program.outputs, is_scalar);

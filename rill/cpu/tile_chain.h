@@ -30,6 +30,7 @@ enum class ChainCode : uint8_t {
   RILL_CHAIN_CODES(CODE)
 #undef CODE
   negate, square, sqrt,
+  round_float16, round_bfloat16,  // the accumulator, which is float32
   keep,        // a
   hold,        // the accumulator
   store,       // the accumulator, to a

@@ -8,7 +8,9 @@
 #include <hwy/highway.h>
 
 #include <cmath>
+#include <type_traits>
 
+#include "rill/cpu/half-inl.h"
 #include "rill/cpu/tile_chain.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -30,6 +32,10 @@ struct Single {
   static HWY_INLINE F div(F a, F b) { return a / b; }
   static HWY_INLINE F neg(F a) { return -a; }
   static HWY_INLINE F sqrt(F a) { return std::sqrt(a); }
+  template <class Half>
+  static HWY_INLINE F round(F a) {
+    return static_cast<F>(Half(static_cast<float>(a)));
+  }
 };
 
 template <class F>
@@ -46,6 +52,11 @@ struct Wide {
   static HWY_INLINE Value div(Value a, Value b) { return hn::Div(a, b); }
   static HWY_INLINE Value neg(Value a) { return hn::Neg(a); }
   static HWY_INLINE Value sqrt(Value a) { return hn::Sqrt(a); }
+  template <class Half>
+  static HWY_INLINE Value round(Value a) {
+    if constexpr (std::is_same_v<F, float>) return RoundTo<Half>(D(), a);
+    else return a;  // chains of float64 have no such link
+  }
 };
 
 /// Blocks of as many elements as K vectors have, from `at` on; returns where the rest begins. Each
@@ -61,6 +72,8 @@ HWY_NOINLINE int64_t run_blocks(const ChainLink* links, void* const* where, int6
           && negate,
       &&square,
       &&sqrt,
+      &&round_float16,
+      &&round_bfloat16,
       &&keep,
       &&hold,
       &&store,
@@ -134,6 +147,10 @@ square:
   EACH(acc[k] = V::mul(acc[k], acc[k]));
 sqrt:
   EACH(acc[k] = V::sqrt(acc[k]));
+round_float16:
+  EACH(acc[k] = V::template round<float16>(acc[k]));
+round_bfloat16:
+  EACH(acc[k] = V::template round<bfloat16>(acc[k]));
 keep:
   EACH(kept[k] = V::load(PLACE(a)));
 hold:

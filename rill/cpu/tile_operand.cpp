@@ -62,8 +62,13 @@ TileOperand::TileOperand(const Output& array, TileKernel widen)
 
 TileOperand TileOperand::scalar(const Output& array, TileKernel widen) {
   TileOperand operand(array, widen);
-  operand.kind_ = Kind::scalar;
+  operand.make_scalar();
   return operand;
+}
+
+void TileOperand::make_scalar() {
+  kind_ = Kind::scalar;
+  if (widen_) widen_(&widened_, data_, nullptr, nullptr, 1);
 }
 
 TileOperand::TileOperand(const Output& array, Shape shape, Strides strides, TileKernel widen)
@@ -71,7 +76,7 @@ TileOperand::TileOperand(const Output& array, Shape shape, Strides strides, Tile
   shape_ = std::move(shape);
   strides_ = std::move(strides);
   collapse(shape_, strides_);
-  if (shape_.size() == 1 && strides_[0] == 0) kind_ = Kind::scalar;
+  if (shape_.size() == 1 && strides_[0] == 0) make_scalar();
   else if (shape_.size() > 1 || strides_[0] != 1) kind_ = Kind::strided;
 }
 

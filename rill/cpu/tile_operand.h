@@ -20,8 +20,8 @@ class TileOperand {
 
   /// One value for all elements: the slot holds it `tile` times, from the start.
   bool is_scalar() const { return kind_ == Kind::scalar; }
-  /// Where the elements lie, as they are stored.
-  const void* data() const { return data_; }
+  /// The value of a scalar, as programs hold it.
+  const void* number() const { return widen_ ? static_cast<const void*>(&widened_) : data_; }
   /// Whether tiles come straight from memory.
   bool needs_slot() const { return kind_ != Kind::linear || widen_ != nullptr; }
 
@@ -36,10 +36,12 @@ class TileOperand {
  private:
   enum class Kind : uint8_t { linear, scalar, strided };
 
+  void make_scalar();
   const void* fetch_strided(int64_t begin, int64_t count, void* slot) const;
 
   Kind kind_ = Kind::linear;
   int item_ = 0;
+  float widened_ = 0;  // a half that is a scalar
   const char* data_ = nullptr;
   TileKernel widen_ = nullptr;  // half to float32
   Shape shape_;                 // collapsed
