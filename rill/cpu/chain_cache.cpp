@@ -27,12 +27,12 @@ struct KeyHash {
     auto hash = static_cast<uint64_t>(key.dtype);
     for (const ChainStep& step : key.steps) {
       uint64_t operands = uint64_t{step.operands[0]} << 16 | step.operands[1];
-      uint64_t numbers = (step.number[0] ? 1U : 0U) + (step.number[1] ? 2U : 0U);
+      uint64_t kinds =
+          static_cast<uint64_t>(step.kind[0]) << 2 | static_cast<uint64_t>(step.kind[1]);
       uint64_t word = operands << 32 | uint64_t{step.result} << 16 |
-                      (static_cast<uint64_t>(step.row) ^ static_cast<uint64_t>(step.dtype) << 8)
-                          << 3 |
-                      (step.streamed ? 4U : 0U) | numbers;
-      hash = (hash ^ word) * 0x9e3779b97f4a7c15;
+                      static_cast<uint64_t>(step.row) << 8 | (step.streamed ? 128U : 0U) |
+                      (step.narrowed ? 64U : 0U) | kinds;
+      hash = (hash ^ word ^ static_cast<uint64_t>(step.dtype)) * 0x9e3779b97f4a7c15;
       hash ^= hash >> 32;
     }
     return hash;

@@ -197,7 +197,7 @@ class Joiner {
                    .result = op.result};
     for (int k = 0; k < op.operand_count; ++k) {
       step.operands[k] = op.operands[k];
-      step.number[k] = scalar(op.operands[k]);
+      if (scalar(op.operands[k])) step.kind[k] = StepOperand::number;
     }
     for (int k = 0; k < op.operand_count; ++k) was_read(op.operands[k]);
     acc_ = op.result;

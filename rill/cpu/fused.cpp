@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "rill/cpu/chain_cache.h"
 #include "rill/cpu/copy.h"
+#include "rill/cpu/direct_code.h"
 #include "rill/cpu/made_rows.h"
 #include "rill/cpu/program_code.h"
 #include "rill/cpu/program_layout.h"
@@ -19,23 +19,12 @@ namespace {
 
 constexpr int64_t usual_tile = 1024;  // elements; more of narrow types, less of much at once
 constexpr int64_t shortest_tile = 256;
-constexpr int64_t longest_tile = 4096;
 constexpr int64_t tile_bytes = 4096;             // of one register
 constexpr int64_t tile_set_bytes = 24 << 10;     // what a tile touches: it fits the first cache
 constexpr int64_t tiles_per_job = 32;            // what a core takes at a time, at least
 constexpr size_t near_bytes = size_t{16} << 20;  // up to here asking ahead takes longer
 constexpr int64_t page = 4096;
 constexpr uint16_t no_slot = 0xffff;
-
-struct Store {
-  uint16_t reg;
-  char* data;
-  int item;
-  TileKernel narrow;  // float32 to half
-  bool direct;        // its operation writes to `data` itself
-  bool streaming;
-  bool made = false;  // goes where the caller of make() says
-};
 
 class Runner {
  public:
@@ -72,21 +61,20 @@ class Runner {
     }
     code_ = &program_code(program_, std::move(scalar), own_code_, kept_);
     make_stores();
-    stream_from_code();
+    direct_ = DirectCode(program_, *code_, operands_, stores_);
     assign_slots();
     choose_tile();
   }
   /// Computes the elements [begin, end); those of the last output, if it is no result, go to `to`.
   void make(int64_t begin, int64_t end, void* to) const {
-    const Store& last = stores_.back();
-    run_job(begin, end, last.made ? static_cast<char*>(to) - begin * last.item : nullptr);
+    const TileStore& last = stores_.back();
+    run_job(begin, end, is_made(last) ? static_cast<char*>(to) - begin * last.item : nullptr);
   }
 
  private:
   void make_operands();
   bool is_produced(uint16_t reg) const;
   void make_stores();
-  void stream_from_code();
   void assign_slots();
   void choose_tile();
   void choose_portions();
@@ -94,7 +82,6 @@ class Runner {
   void run_tile(int64_t begin, int64_t count, const void** where, char* scratch, char* made) const;
   void prefetch(int64_t begin, int64_t count) const;
   void call(const Operation& op, const void** where, int64_t from, int64_t count) const;
-  void store(const Store& out, char* to, const void* from, int64_t count) const;
 
   uint16_t operand_count() const { return static_cast<uint16_t>(operands_.size()); }
   const SmallVector<Operation, 8>& operations() const { return code_->low.code; }
@@ -137,6 +124,8 @@ class Runner {
       if (stores(link.code) && link.a < register_count()) f(link.a);
     }
   }
+  /// Whether the caller of make() says where it goes.
+  static bool is_made(const TileStore& store) { return store.data == nullptr; }
   char* slot(char* scratch, uint16_t reg) const {
     return scratch + first_slot_ + slot_[reg] * slot_bytes_;
   }
@@ -156,9 +145,9 @@ class Runner {
   ProgramCode own_code_;
   SmallVector<TileOperand, 3> operands_;
   SmallVector<uint16_t, 3> arrays_;  // the operands that are more than one number
-  SmallVector<Store, 2> stores_;
-  std::vector<std::shared_ptr<const MachineChain>> streaming_;  // by chain; empty: none
-  SmallVector<uint16_t, 8> slot_;                               // by register
+  SmallVector<TileStore, 2> stores_;
+  DirectCode direct_;
+  SmallVector<uint16_t, 8> slot_;  // by register
   uint16_t slot_count_ = 0;
   int slot_item_ = 1;              // bytes of the widest element that is held in a slot
   int64_t piece_ = 0;              // what a call of a kernel computes
@@ -189,7 +178,7 @@ void Runner::make_operands() {
 
 /// Whether an operation computes a register, and it is not among those to be stored yet.
 bool Runner::is_produced(uint16_t reg) const {
-  auto stores_it = [&](const Store& other) { return other.reg == reg; };
+  auto stores_it = [&](const TileStore& other) { return other.reg == reg; };
   return source(reg) == reg && reg >= program_.inputs.size() &&
          std::none_of(stores_.begin(), stores_.end(), stores_it);
 }
@@ -205,7 +194,7 @@ void Runner::make_stores() {
   for (size_t i = 0; i < results_.size(); ++i) {
     const Output& out = results_[i].output();
     bool donated = out.buffer->reference_count() > 1;
-    Store store{program_.outputs[i], out.data, size_of(out.dtype), narrow(out.dtype), false, false};
+    TileStore store{program_.outputs[i], out.data, size_of(out.dtype), narrow(out.dtype), donated};
     store.streaming = !donated && stream && reinterpret_cast<uintptr_t>(out.data) % 64 == 0;
     // An operation may write to memory itself when nothing reads the old bytes after it.
     bool last = !operations().empty() && operations().back().result == store.reg;
@@ -217,41 +206,7 @@ void Runner::make_stores() {
   uint16_t reg = program_.outputs.back();
   Dtype dtype = program_.dtype_of(reg);
   bool direct = !narrow(dtype) && is_produced(reg);
-  stores_.push_back({reg, nullptr, size_of(dtype), narrow(dtype), direct, false, true});
-}
-
-/// Lets chains whose results go around the caches write them there themselves.
-void Runner::stream_from_code() {
-  auto is_read = [&](uint16_t reg) {
-    bool found = false;
-    for (const Operation& op : operations()) {
-      for_operands(op, [&](uint16_t operand) { found = found || operand == reg; });
-      if (op.chain < 0) continue;
-      for (const ChainStep& step : chain(op).steps) {
-        for (int k = 0; k < step.operand_count; ++k) found = found || step.operands[k] == reg;
-      }
-    }
-    return found;
-  };
-  for (size_t c = 0; c < code_->chains.all.size(); ++c) {
-    const Chain& chain = code_->chains.all[c];
-    std::vector<ChainStep> steps = chain.steps;
-    SmallVector<Store*, 2> streamed;
-    for (Store& store : stores_) {
-      if (!store.streaming || store.narrow || is_read(store.reg)) continue;
-      for (ChainStep& step : steps) {
-        if (step.result != store.reg) continue;
-        step.streamed = true;
-        streamed.push_back(&store);
-      }
-    }
-    if (streamed.empty()) continue;
-    auto made = machine_chain(steps, chain.dtype, element_count(program_.shape));
-    if (!made) continue;
-    for (Store* store : streamed) store->direct = true;
-    streaming_.resize(code_->chains.all.size());
-    streaming_[c] = std::move(made);
-  }
+  stores_.push_back({reg, nullptr, size_of(dtype), narrow(dtype), false, direct});
 }
 
 /// Slots of the scratch memory, reused after the last use of a register.
@@ -269,7 +224,7 @@ void Runner::assign_slots() {
   }
   const int never = code.ssize();
   SmallVector<bool, 16> direct(registers, false);
-  for (const Store& store : stores_) {
+  for (const TileStore& store : stores_) {
     if (store.direct) direct[store.reg] = true;
     if (store.direct) continue;
     last_use[source(store.reg)] = never;
@@ -313,7 +268,7 @@ void Runner::choose_tile() {
   bool coded = std::all_of(chains.begin(), chains.end(), [](auto& chain) { return chain.code; });
   int64_t bytes = int64_t{slot_count_ - (coded ? code_->chains.spills : 0)} * slot_item_;
   for (uint16_t reg : arrays_) bytes += size_of(program_.inputs[reg]);
-  for (const Store& store : stores_) bytes += store.item;
+  for (const TileStore& store : stores_) bytes += store.item;
   while (tile_ > shortest_tile && bytes * tile_ > tile_set_bytes) tile_ /= 2;
   while (!far_ && tile_ < longest_tile && 2 * bytes * tile_ <= tile_set_bytes) tile_ *= 2;
   choose_portions();
@@ -333,7 +288,8 @@ void Runner::choose_portions() {
   if (!far_ || operations().size() <= 1) return;
   int64_t bytes = 0;  // of an element, that are asked for
   for (uint16_t reg : arrays_) bytes += size_of(program_.inputs[reg]);
-  for (const Store& store : stores_) bytes += store.streaming || store.made ? 0 : store.item;
+  for (const TileStore& store : stores_)
+    bytes += store.streaming || is_made(store) ? 0 : store.item;
   const int64_t most = std::max<int64_t>(64, at_once / std::max<int64_t>(bytes, 1));
   const int64_t kernels = std::count_if(operations().begin(), operations().end(),
                                         [](auto& op) { return op.chain < 0; });
@@ -346,25 +302,12 @@ void Runner::choose_portions() {
   portion_ = (tile_ / calls + 63) / 64 * 64;
 }
 
-void Runner::store(const Store& out, char* to, const void* from, int64_t count) const {
-  auto bytes = static_cast<size_t>(count * out.item);
-  if (!out.narrow) {
-    if (out.streaming) stream_copy(to, from, bytes);
-    else std::memcpy(to, from, bytes);
-    return;
-  }
-  if (!out.streaming) return out.narrow(to, from, nullptr, nullptr, count);
-  alignas(64) char halves[longest_tile * 2];
-  out.narrow(halves, from, nullptr, nullptr, count);
-  stream_copy(to, halves, bytes);
-}
-
 /// Asks for the memory of `count` elements from `begin` on of all arrays that are read, or written
 /// through the caches.
 void Runner::prefetch(int64_t begin, int64_t count) const {
   for (uint16_t reg : arrays_) operands_[reg].prefetch(begin, count);
-  for (const Store& out : stores_) {
-    if (out.streaming || out.made) continue;
+  for (const TileStore& out : stores_) {
+    if (out.streaming || is_made(out)) continue;
     for (int64_t at = 0; at < count * out.item; at += 64) {
       __builtin_prefetch(out.data + begin * out.item + at, 1);
     }
@@ -384,13 +327,21 @@ void Runner::call(const Operation& op, const void** where, int64_t from, int64_t
 
 void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* scratch,
                       char* made) const {
+  const bool direct = direct_.fits(begin, count);
   for (uint16_t reg : arrays_) {
+    if (direct && direct_.reads_stored(reg)) {
+      where[reg] = operands_[reg].stored(begin);
+      continue;
+    }
     char* own = operands_[reg].needs_slot() ? slot(scratch, reg) : nullptr;
     where[reg] = operands_[reg].fetch(begin, count, own, own ? raw(scratch, reg) : nullptr);
   }
-  auto place = [&](const Store& out) { return (out.made ? made : out.data) + begin * out.item; };
-  for (const Store& out : stores_) {
+  auto place = [&](const TileStore& out) {
+    return (is_made(out) ? made : out.data) + begin * out.item;
+  };
+  for (const TileStore& out : stores_) {
     if (out.direct) where[out.reg] = place(out);
+    else if (out.narrowed) where[out.reg] = direct ? place(out) : slot(scratch, out.reg);
   }
   int64_t asked = 0;
   auto ask_ahead = [&] {
@@ -401,10 +352,8 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
   for (const Operation& op : operations()) {
     if (op.chain >= 0) {
       ask_ahead();
-      const Chain& chain = this->chain(op);
-      bool whole_lines = begin * size_of(chain.dtype) % 64 == 0;
-      bool streams = whole_lines && !streaming_.empty();
-      chain.run(const_cast<void**>(where), count, streams ? streaming_[op.chain].get() : nullptr);
+      const MachineChain* code = direct ? direct_.of_chain(op.chain) : nullptr;
+      chain(op).run(const_cast<void**>(where), count, code);
       continue;
     }
     for (int64_t from = 0; from < count; from += piece_) {
@@ -412,8 +361,9 @@ void Runner::run_tile(int64_t begin, int64_t count, const void** where, char* sc
       call(op, where, from, std::min(piece_, count - from));
     }
   }
-  for (const Store& out : stores_) {
-    if (!out.direct) store(out, place(out), where[source(out.reg)], count);
+  for (const TileStore& out : stores_) {
+    bool is_stored = out.direct || (direct && out.narrowed);
+    if (!is_stored) out.write(place(out), where[source(out.reg)], count);
   }
 }
 

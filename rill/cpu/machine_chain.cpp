@@ -3,11 +3,12 @@
 #if defined(__x86_64__)
 
 #include <sys/mman.h>
-#include <xbyak/xbyak.h>
 
 #include <algorithm>
 #include <cstring>
 #include <vector>
+
+#include "rill/cpu/vector_assembler.h"
 
 namespace rill {
 
@@ -18,6 +19,7 @@ constexpr int page = 4096;
 
 /// Where the value of a register of the program is, at the step that is translated.
 struct Value {
+  StepOperand kind{};        // if it comes from elsewhere
   int group = none;          // of vector registers
   int spill = none;          // place in the frame
   int tile = none;           // place among the tiles
@@ -28,21 +30,16 @@ struct Value {
 /// Vector registers come in groups that hold a block of one value, so that several operations are
 /// under way at once. When groups run out, the value that is read last gives up its own: it is in
 /// memory already, or goes to the frame (Belady 1966).
-class Translator : private Xbyak::CodeGenerator {
+class Translator : private VectorAssembler {
   using Reg64 = Xbyak::Reg64;
-  using Vector = Xbyak::Ymm;  // or Zmm, which it then says it is
-  enum Constant { one, below_half, upper_half, quiet, infinity, constant_count };
-  static constexpr uint8_t to_nearest_even = 0;
 
  public:
   Translator(std::span<const ChainStep> steps, Dtype dtype, bool avx512)
-      : CodeGenerator(page, Xbyak::AutoGrow),
+      : VectorAssembler(page, avx512),
         steps_(steps),
         is_double_(dtype == Dtype::float64),
-        avx512_(avx512),
-        vector_bytes_(avx512 ? 64 : 32),
         wide_(avx512 ? 4 : 2),
-        holder_((registers() - 1) / wide_, none) {
+        holder_(of_values() / wide_, none) {
     find_values();
     Xbyak::Label body;
     L(body);
@@ -60,22 +57,19 @@ class Translator : private Xbyak::CodeGenerator {
   int64_t block_bytes() const { return wide_ * vector_bytes_; }
 
  private:
-  // The arguments, and a pointer to a tile that has no register of its own.
+  // The arguments, the bytes that are done, of floats and of halves, and a pointer to a tile that
+  // has no register of its own.
   const Reg64& where() const { return rdi; }
   const Reg64& bytes() const { return rsi; }
   const Reg64& at() const { return rax; }
+  const Reg64& at_of_halves() const { return r15; }
   const Reg64& far_tile() const { return r11; }
-  static constexpr int near_tiles = 10;
+  static constexpr int near_tiles = 9;
   Reg64 near_tile(int tile) const {
-    const Reg64 pointers[near_tiles] = {rcx, rdx, r8, r9, r10, rbx, r12, r13, r14, r15};
+    const Reg64 pointers[near_tiles] = {rcx, rdx, r8, r9, r10, rbx, r12, r13, r14};
     return pointers[tile];
   }
-  int registers() const { return avx512_ ? 32 : 16; }
-  Vector vector(int i) const { return avx512_ ? Vector(Xbyak::Zmm(i)) : Vector(i); }
   Vector of_group(int group, int k) const { return vector(group * wide_ + k); }
-  /// Never of a group: for what an instruction can't read as it is.
-  Vector extra() const { return vector(registers() - 1); }
-  Vector second_extra() const { return vector(registers() - 2); }
 
   // What the steps read and write.
 
@@ -90,8 +84,10 @@ class Translator : private Xbyak::CodeGenerator {
     for (const ChainStep& step : steps_) {
       for (int k = 0; k < step.operand_count; ++k) {
         uint16_t reg = step.operands[k];
-        if (step.number[k]) values_[reg].number = place_of(numbers_, reg);
-        else if (!made[reg]) values_[reg].tile = place_of(tiles_, reg);
+        if (made[reg]) continue;
+        values_[reg].kind = step.kind[k];
+        if (step.kind[k] == StepOperand::number) values_[reg].number = place_of(numbers_, reg);
+        else values_[reg].tile = place_of(tiles_, reg);
       }
       if (step.stored) place_of(tiles_, step.result);
       made[step.result] = true;
@@ -136,15 +132,25 @@ class Translator : private Xbyak::CodeGenerator {
     Value& result = values_[step.result];
     result.group = group;
     holder_[group] = step.result;
-    if (step.stored) {
-      result.tile = place_of(tiles_, step.result);
-      Xbyak::RegExp to = place(result);
-      for (int k = 0; k < wide_; ++k) {
-        if (step.streamed) vmovntps(ptr[to + k * vector_bytes_], of_group(group, k));
-        else vmovups(ptr[to + k * vector_bytes_], of_group(group, k));
+    if (step.stored) store(step, group);
+    release_if_read(step.result);
+  }
+
+  void store(const ChainStep& step, int group) {
+    const int tile = place_of(tiles_, step.result);
+    const Place to = tile_place(tile, step.narrowed);
+    for (int k = 0; k < wide_; ++k) {
+      const Vector from = of_group(group, k);
+      if (step.narrowed) {
+        store_halves(step.dtype, to + k * vector_bytes_ / 2, from, step.row == Row::cast,
+                     step.of_halves, step.streamed);
+      } else if (step.streamed) {
+        vmovntps(ptr[to + k * vector_bytes_], from);
+      } else {
+        vmovups(ptr[to + k * vector_bytes_], from);
       }
     }
-    release_if_read(step.result);
+    if (!step.streamed && !step.narrowed) values_[step.result].tile = tile;  // as good as a spill
   }
 
   /// Loads a tile, or what was put aside, that is needed more than once.
@@ -186,7 +192,7 @@ class Translator : private Xbyak::CodeGenerator {
     Value& value = values_[holder_[group]];
     if (value.tile == none && value.spill == none) {
       value.spill = take_spill();
-      Xbyak::RegExp to = place(value);
+      Place to = place(value);
       for (int k = 0; k < wide_; ++k) vmovups(ptr[to + k * vector_bytes_], of_group(group, k));
     }
     value.group = none;
@@ -225,14 +231,16 @@ class Translator : private Xbyak::CodeGenerator {
         return;
       }
     }
-    Xbyak::RegExp in = second.group == none ? place(second) : Xbyak::RegExp();
+    Place in = second.group == none ? place(second) : Place();
     bool spread = second.number != none && second.group == none && !avx512_;
     if (spread) broadcast(extra(), in);
     for (int k = 0; k < wide_; ++k) {
       Vector to = of_group(group, k);
       Vector left = from == none ? to : of_group(from, k);
+      bool widened = second.group == none && is_half_tile(second);
+      if (widened) load_halves(half_of(second), extra(), in + k * vector_bytes_ / 2);
       if (second.group != none) arithmetic(row, to, left, of_group(second.group, k));
-      else if (spread) arithmetic(row, to, left, extra());
+      else if (spread || widened) arithmetic(row, to, left, extra());
       else if (second.number != none) arithmetic(row, to, left, ptr_b[in]);
       else arithmetic(row, to, left, ptr[in + k * vector_bytes_]);
     }
@@ -256,89 +264,25 @@ class Translator : private Xbyak::CodeGenerator {
     }
   }
 
-  /// To a half and back. Constants lie behind the code, as whole vectors.
   void round(const ChainStep& step, int group, uint16_t x) {
-    rounds_ = true;
     int from = values_[x].group;
     if (from == none) load(from = group, values_[x]);
     for (int k = 0; k < wide_; ++k) {
-      Vector to = of_group(group, k);
-      if (step.dtype == Dtype::bfloat16) round_bfloat16(to, of_group(from, k), !step.of_halves);
-      else round_float16(to, of_group(from, k), !step.of_halves);
-    }
-  }
-
-  /// x + 0x7fff + (the last bit that stays), without the lower half. With care a nan stays one; the
-  /// lower half of one that comes from halves is 0.
-  void round_bfloat16(const Vector& to, const Vector& x, bool care) {
-    const Vector sum = extra();
-    vpsrld(sum, x, 16);
-    if (avx512_) {
-      vpandd(sum, sum, at_hand(one));
-      vpaddd(sum, sum, at_hand(below_half));
-      vpaddd(sum, sum, x);
-      if (care) vcmpunordps(k1, x, x);
-      if (care) vpord(sum | k1, x, bits(quiet));
-      return vpandd(to, sum, at_hand(upper_half));
-    }
-    vpand(sum, sum, bits(one));
-    vpaddd(sum, sum, bits(below_half));
-    vpaddd(sum, sum, x);
-    if (care) {
-      vcmpunordps(second_extra(), x, x);
-      vorps(to, x, bits(quiet));
-      vblendvps(sum, sum, to, second_extra());
-    }
-    vpand(to, sum, bits(upper_half));
-  }
-
-  /// With care a nan becomes the first quiet one of its sign.
-  void round_float16(const Vector& to, const Vector& x, bool care) {
-    if (avx512_) {
-      Xbyak::Ymm half(extra().getIdx());
-      if (care) {
-        vcmpunordps(k1, x, x);
-        if (to.getIdx() != x.getIdx()) vmovaps(to, x);
-        vpandd(to | k1, x, bits(infinity));
-        vpord(to | k1, to, bits(quiet));
-      }
-      vcvtps2ph(half, care ? to : x, to_nearest_even);
-      return vcvtph2ps(to, half);
-    }
-    Xbyak::Xmm half(extra().getIdx());
-    if (care) {
-      vcmpunordps(second_extra(), x, x);
-      vandps(extra(), x, bits(infinity));
-      vorps(extra(), extra(), bits(quiet));
-      vblendvps(to, x, extra(), second_extra());
-    }
-    vcvtps2ph(half, care ? to : x, to_nearest_even);
-    vcvtph2ps(to, half);
-  }
-
-  Xbyak::Address bits(Constant constant) { return ptr[rip + constants_[constant]]; }
-  /// With AVX-512 no group has the last four registers.
-  Vector at_hand(Constant constant) const { return vector(28 + constant); }
-
-  void write_constants() {
-    if (!rounds_) return;
-    const uint32_t values[] = {1, 0x7fff, 0xffff0000, 0x400000, 0xff800000};
-    align(64);
-    for (int i = 0; i < constant_count; ++i) {
-      L(constants_[i]);
-      for (int at = 0; at < vector_bytes_; at += 4) dd(values[i]);
+      round_to_half(step.dtype, of_group(group, k), of_group(from, k), step.of_halves);
     }
   }
 
   void load(int group, const Value& value) {
-    Xbyak::RegExp from = place(value);
+    Place from = place(value);
     for (int k = 0; k < wide_; ++k) {
-      if (value.number == none) vmovups(of_group(group, k), ptr[from + k * vector_bytes_]);
+      if (is_half_tile(value))
+        load_halves(half_of(value), of_group(group, k), from + k * vector_bytes_ / 2);
+      else if (value.number == none) vmovups(of_group(group, k), ptr[from + k * vector_bytes_]);
       else if (k == 0) broadcast(of_group(group, 0), from);
       else vmovaps(of_group(group, k), of_group(group, 0));
     }
   }
-  void broadcast(const Vector& to, const Xbyak::RegExp& from) {
+  void broadcast(const Vector& to, const Place& from) {
     if (is_double_) vbroadcastsd(to, ptr[from]);
     else vbroadcastss(to, ptr[from]);
   }
@@ -353,12 +297,23 @@ class Translator : private Xbyak::CodeGenerator {
   }
   int frame_bytes() const { return spills_at() + spills_ * wide_ * vector_bytes_; }
 
-  Xbyak::RegExp place(const Value& value) {
+  static Dtype half_of(const Value& value) {
+    return value.kind == StepOperand::float16_tile ? Dtype::float16 : Dtype::bfloat16;
+  }
+  /// Whether it is read as halves.
+  static bool is_half_tile(const Value& value) {
+    return value.kind == StepOperand::float16_tile || value.kind == StepOperand::bfloat16_tile;
+  }
+
+  Place place(const Value& value) {
     if (value.number != none) return rsp + number_at(value.number);
     if (value.tile == none) return rsp + (spills_at() + value.spill * wide_ * vector_bytes_);
-    if (value.tile < near_tiles) return near_tile(value.tile) + at();
-    mov(far_tile(), ptr[where() + 8 * tiles_[value.tile]]);
-    return far_tile() + at();
+    return tile_place(value.tile, is_half_tile(value));
+  }
+  Place tile_place(int tile, bool of_halves) {
+    if (tile >= near_tiles) mov(far_tile(), ptr[where() + 8 * tiles_[tile]]);
+    const Reg64 start = tile < near_tiles ? near_tile(tile) : far_tile();
+    return start + (of_halves ? at_of_halves() : at());
   }
 
   // Before and after.
@@ -387,16 +342,16 @@ class Translator : private Xbyak::CodeGenerator {
     for (int t = 0; t < std::min<int>(near_tiles, static_cast<int>(tiles_.size())); ++t) {
       mov(near_tile(t), ptr[where() + 8 * tiles_[t]]);
     }
-    for (Constant constant : {one, below_half, upper_half}) {
-      if (avx512_ && rounds_) vmovups(at_hand(constant), bits(constant));
-    }
+    load_constants();
     xor_(eax, eax);
+    xor_(at_of_halves(), at_of_halves());
     jmp(body, T_NEAR);
   }
 
   void repeat_or_leave(const Xbyak::Label& body) {
-    Xbyak::RegExp saved = rbp - 5 * 8;
+    Place saved = rbp - 5 * 8;
     add(at(), wide_ * vector_bytes_);
+    add(at_of_halves(), wide_ * vector_bytes_ / 2);
     cmp(at(), bytes());
     jb(body, T_NEAR);
     vzeroupper();
@@ -408,8 +363,6 @@ class Translator : private Xbyak::CodeGenerator {
 
   std::span<const ChainStep> steps_;
   bool is_double_;
-  bool avx512_;
-  int vector_bytes_;
   int wide_;                       // vectors of a group
   std::vector<Value> values_;      // by register of the program
   std::vector<uint16_t> tiles_;    // registers
@@ -419,8 +372,6 @@ class Translator : private Xbyak::CodeGenerator {
   std::vector<int> free_spills_;
   int spills_ = 0;
   bool negates_ = false;
-  bool rounds_ = false;
-  Xbyak::Label constants_[constant_count];
   size_t entry_ = 0;
 };
 

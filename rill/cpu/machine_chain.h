@@ -24,6 +24,9 @@ class MachineChain {
   /// False where the system lets no memory be executed.
   bool usable() const { return code_ != nullptr; }
 
+  /// Elements that it works on at a time.
+  int64_t block() const { return block_; }
+
   /// Computes the first of `n` elements, as many as come in whole blocks, and returns how many.
   /// `where` has the tiles and numbers by register; tiles are the same memory or do not overlap.
   int64_t run(void* const* where, int64_t n) const {

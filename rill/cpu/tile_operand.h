@@ -22,6 +22,10 @@ class TileOperand {
   bool is_scalar() const { return kind_ == Kind::scalar; }
   /// The value of a scalar, as programs hold it.
   const void* number() const { return widen_ ? static_cast<const void*>(&widened_) : data_; }
+  /// Whether the elements lie in memory in order, as halves.
+  bool is_stored_half() const { return kind_ == Kind::linear && widen_ != nullptr; }
+  /// Where they lie as they are stored, from element `begin` on.
+  const void* stored(int64_t begin) const { return data_ + begin * item_; }
   /// Whether tiles come straight from memory.
   bool needs_slot() const { return kind_ != Kind::linear || widen_ != nullptr; }
 

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <memory>
 #include <random>
 #include <tuple>
 #include <vector>
@@ -47,17 +49,29 @@ Program random_program(std::mt19937& random, Dtype dtype, int operations, int ot
   return program;
 }
 
+constexpr int64_t longest = 1024;
+struct alignas(64) Halves : std::array<uint16_t, longest> {};
+
+/// As many values for each register, of which the inputs are filled.
+template <class T>
+std::vector<std::vector<T>> inputs_of(const Program& program, size_t registers, int64_t n) {
+  std::vector<std::vector<T>> memory(registers, std::vector<T>(n));
+  std::mt19937 random(5);
+  std::normal_distribution<T> normal(0, 2);
+  TileKernel round = tile_kernels().round_to_half[static_cast<int>(program.inputs[0])];
+  for (uint16_t reg = 0; reg < inputs; ++reg) {
+    for (T& value : memory[reg]) value = normal(random);
+    if (is_number(reg)) std::fill(memory[reg].begin(), memory[reg].end(), memory[reg][0]);
+    if (round) round(memory[reg].data(), memory[reg].data(), nullptr, nullptr, n);
+  }
+  return memory;
+}
+
 /// Runs `low` and returns what it stores.
 template <class T>
 std::vector<std::vector<T>> run(const Program& program, const Lowered& low, const Chains& chains,
                                 int64_t n) {
-  std::vector<std::vector<T>> memory(low.same_as.size() + chains.spills, std::vector<T>(n));
-  std::mt19937 random(5);
-  std::normal_distribution<T> normal(0, 2);
-  for (uint16_t reg = 0; reg < inputs; ++reg) {
-    for (T& value : memory[reg]) value = normal(random);
-    if (is_number(reg)) std::fill(memory[reg].begin(), memory[reg].end(), memory[reg][0]);
-  }
+  auto memory = inputs_of<T>(program, low.same_as.size() + chains.spills, n);
   std::vector<void*> where;
   for (std::vector<T>& tile : memory) where.push_back(tile.data());
   for (const Operation& op : low.code) {
@@ -72,11 +86,65 @@ std::vector<std::vector<T>> run(const Program& program, const Lowered& low, cons
   return results;
 }
 
+/// Runs a program that is one chain by code that reads and writes halves as they are stored, and
+/// returns these, widened.
+std::vector<std::vector<float>> run_on_halves(const Program& program, const Chain& chain,
+                                              std::string_view target, size_t registers,
+                                              bool streamed, int64_t n) {
+  Dtype half = program.inputs[0];
+  std::vector<ChainStep> steps = chain.steps;
+  for (ChainStep& step : steps) {
+    for (int k = 0; k < step.operand_count; ++k) {
+      if (step.operands[k] < tiles) step.kind[k] = half_tile(half);
+    }
+    step.narrowed = step.stored;
+    step.streamed = step.stored && streamed;
+  }
+  auto values = inputs_of<float>(program, registers, n);
+  std::vector<std::unique_ptr<Halves>> halves;
+  std::vector<void*> where;
+  for (uint16_t reg = 0; reg < registers; ++reg) {
+    halves.push_back(std::make_unique<Halves>());
+    where.push_back(halves.back()->data());
+    if (reg < tiles) narrowing(half)(where.back(), values[reg].data(), nullptr, nullptr, n);
+    else if (is_number(reg)) where.back() = values[reg].data();
+  }
+  auto code = translate(steps, chain.dtype, target);
+  EXPECT_EQ(code->run(where.data(), n), n);
+  std::vector<std::vector<float>> results;
+  for (uint16_t reg : program.outputs) {
+    results.emplace_back(n);
+    widening(half)(results.back().data(), where[reg], nullptr, nullptr, n);
+  }
+  return results;
+}
+
 /// Equal, -0 and 0 not being that; not a number in both (which one depends on the order of the
 /// operands of a sum).
 template <class T>
 bool same(T a, T b) {
   return (std::isnan(a) && std::isnan(b)) || (a == b && std::signbit(a) == std::signbit(b));
+}
+
+void check_on_halves(const Program& program, const Lowered& plain, const Chains& chains,
+                     std::string_view target) {
+  TileKernel round = tile_kernels().round_to_half[static_cast<int>(program.inputs[0])];
+  auto expected = run<float>(program, plain, {}, longest);
+  for (std::vector<float>& values : expected) {
+    round(values.data(), values.data(), nullptr, nullptr, longest);
+  }
+  for (bool streamed : {false, true}) {
+    auto got =
+        run_on_halves(program, chains.all[0], target, plain.same_as.size(), streamed, longest);
+    ASSERT_EQ(got.size(), expected.size());
+    for (size_t out = 0; out < got.size(); ++out) {
+      for (size_t i = 0; i < longest; ++i) {
+        ASSERT_TRUE(same(got[out][i], expected[out][i]))
+            << "output " << out << ", element " << i << ": " << got[out][i] << " for "
+            << expected[out][i];
+      }
+    }
+  }
 }
 
 template <class T>
@@ -88,7 +156,7 @@ void check(Dtype dtype, std::string_view target) {
     Lowered plain = lowered(program);
     Lowered joined = plain;
     Chains chains = join_chains(program, joined, program.outputs, is_number);
-    for (int64_t n : {1, 33, 257, 1024}) {
+    for (int64_t n : {int64_t{1}, int64_t{33}, int64_t{257}, longest}) {
       for (Chain& chain : chains.all) chain.code = nullptr;
       auto expected = run<T>(program, plain, {}, n);
       auto by_links = run<T>(program, joined, chains, n);
@@ -108,6 +176,7 @@ void check(Dtype dtype, std::string_view target) {
         }
       }
     }
+    if (is_half(dtype) && joined.code.size() == 1) check_on_halves(program, plain, chains, target);
   }
 }
 
