@@ -117,17 +117,6 @@ int64_t EvenStep(int64_t rows) {
   return (rows + steps - 1) / steps;
 }
 
-/// exp(x) for x <= 0, or NaN: Exp without the upper end.
-HWY_INLINE Vector ExpNotAboveOne(Wide d, Vector x) {
-  using C = MathConstants<float>;
-  const Vector clamped = AtLeast(d, x, C::exp_limits[1]);
-  const Vector n = RoundProduct(d, clamped, C::log2_e[0]).value;
-  const Vector first = Fnma(n, hn::Set(d, C::ln2[0]), clamped);
-  const Vector r = Fnma(n, hn::Set(d, C::ln2[1]), first);
-  const Vector above_one = Fma(r * r, Polynomial(d, r, coefficients::exp_tail<float>), r);
-  return ScaleByPowerOfTwo(d, above_one + hn::Set(d, 1), n);
-}
-
 /// The scores of key `j` after the mask.
 HWY_INLINE Vector Masked(Wide d, Vector score, const BlockMask& mask, int64_t j, int64_t lane) {
   if (mask.tile != nullptr) {

@@ -238,24 +238,32 @@ struct Pieces {
   int64_t columns;
 };
 
-/// Crossed pieces read 2 KiB of each source row, or less where there would be few of them, and
-/// write 512 bytes of each destination row; the others are of about `chunk_bytes`.
-Pieces pieces_of(const Plan& plan) {
+/// Crossed pieces read 2 KiB of each source row and write 512 bytes of each destination row; `tall`
+/// ones read 16 KiB and write 256 bytes. They read less where there would be few of them. The
+/// others are of about `chunk_bytes`.
+Pieces pieces_of(const Plan& plan, bool tall) {
   int64_t most = chunk_bytes / plan.item;
   if (!plan.crossed) {
     int64_t columns = std::min(plan.column.count, most);
     return {std::min(plan.row.count, std::max<int64_t>(1, most / columns)), columns};
   }
-  int64_t columns = std::min(plan.column.count, 8 * line / plan.item);
-  int64_t rows = 32 * line / plan.item;
+  int64_t columns = std::min(plan.column.count, (tall ? 4 : 8) * line / plan.item);
+  int64_t rows = (tall ? 256 : 32) * line / plan.item;
   while (rows > 4 * line / plan.item && plan.row.count * plan.column.count < 32 * rows * columns) {
     rows /= 2;
   }
   return {std::min(plan.row.count, rows), columns};
 }
 
+/// Whether the destination rows of a plan begin with lines.
+bool has_whole_lines(const Plan& plan, const uint8_t* dst) {
+  return (reinterpret_cast<uintptr_t>(dst) | plan.row.dst) % line == 0;
+}
+
 void run(const Plan& plan, const uint8_t* src, uint8_t* dst, bool stream) {
-  Pieces piece = pieces_of(plan);
+  const bool tall = stream && has_whole_lines(plan, dst) &&
+                    plan.row.count * plan.item >= copy_kernels::tall_row_bytes;
+  Pieces piece = pieces_of(plan, tall);
   Dims dims = plan.outer;
   auto add = [&](const Dim& whole, int64_t size) {
     dims.push_back({(whole.count + size - 1) / size, whole.src * size, whole.dst * size});

@@ -12,6 +12,7 @@
 
 #include "rill/cpu/copy.h"
 #include "rill/cpu/copy_kernels.h"
+#include "rill/cpu/prefetch.h"
 #include "rill/cpu/unroll.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,7 +21,8 @@ namespace rill::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 using copy_kernels::Transpose;
 
-constexpr int64_t line = 64;  // bytes of a cache line, the side of a transposed tile
+constexpr int64_t line = 64;  // bytes of a cache line, the width of a transposed tile
+constexpr int64_t read_ahead = 4 * line;
 
 void StreamCopy(uint8_t* HWY_RESTRICT dst, const uint8_t* HWY_RESTRICT src, size_t bytes) {
   const hn::CappedTag<uint8_t, line> d;
@@ -113,8 +115,8 @@ HWY_INLINE void TransposeBlocks(D d, hn::Vec<D>* v) {
   }
 }
 
-/// A full tile: 64 bytes of each of as many source rows as items fit 64 bytes.
-template <class T, bool stream>
+/// A full tile: 64 bytes of each of `height` source rows.
+template <class T, bool stream, int height>
 HWY_INLINE void TransposeTile(const uint8_t* src, int64_t src_step, uint8_t* dst,
                               int64_t dst_step) {
   const hn::CappedTag<T, line / sizeof(T)> d;
@@ -122,15 +124,16 @@ HWY_INLINE void TransposeTile(const uint8_t* src, int64_t src_step, uint8_t* dst
   constexpr int block = 16 / sizeof(T);
   constexpr int vector = hn::MaxLanes(d);
   // The tile passes through a compact buffer: source rows often fall on one set of the cache.
-  alignas(line) uint8_t tile[items * line];
+  alignas(line) uint8_t tile[height * line];
   const hn::CappedTag<uint8_t, line> bytes;
-  for (int r = 0; r < items; ++r) {
+  for (int r = 0; r < height; ++r) {
+    if constexpr (stream) prefetch_later(src + r * src_step + read_ahead);
     for (int64_t k = 0; k < line; k += hn::Lanes(bytes)) {
       hn::Store(hn::LoadU(bytes, src + r * src_step + k), bytes, tile + r * line + k);
     }
   }
   for (int c = 0; c < items; c += block) {
-    for (int r = 0; r < items; r += vector) {
+    for (int r = 0; r < height; r += vector) {
       hn::Vec<decltype(d)> v[block];
       RILL_UNROLL(16)
       for (int k = 0; k < block; ++k) {
@@ -182,24 +185,35 @@ int64_t SplitShortRows(const Transpose& job) {
   return j;
 }
 
+/// The destination's columns [j, j + columns), at most `height`.
+template <class T, bool stream, int64_t height>
+void TransposeStrip(const Transpose& job, int64_t j, int64_t columns) {
+  constexpr int64_t items = line / sizeof(T);
+  // Along the source rows, as far as the job goes: the processor then fetches ahead by itself.
+  for (int64_t i = 0; i < job.rows; i += items) {
+    int64_t rows = std::min(items, job.rows - i);
+    const uint8_t* src = job.src + j * job.src_step + i * sizeof(T);
+    uint8_t* dst = job.dst + i * job.dst_step + j * sizeof(T);
+#if HWY_TARGET != HWY_SCALAR
+    if (rows == items && columns == height) {
+      TransposeTile<T, stream, height>(src, job.src_step, dst, job.dst_step);
+      continue;
+    }
+#endif
+    TransposeEdge<T>(src, job.src_step, dst, job.dst_step, rows, columns);
+  }
+}
+
 template <class T, bool stream>
 void TransposeAll(const Transpose& job) {
   constexpr int64_t items = line / sizeof(T);
-  // Along the source rows, as far as the job goes: the processor then fetches ahead by itself.
-  for (int64_t j = 0; j < job.columns; j += items) {
-    int64_t columns = std::min(items, job.columns - j);
-    for (int64_t i = 0; i < job.rows; i += items) {
-      int64_t rows = std::min(items, job.rows - i);
-      const uint8_t* src = job.src + j * job.src_step + i * sizeof(T);
-      uint8_t* dst = job.dst + i * job.dst_step + j * sizeof(T);
-#if HWY_TARGET != HWY_SCALAR
-      if (rows == items && columns == items) {
-        TransposeTile<T, stream>(src, job.src_step, dst, job.dst_step);
-        continue;
-      }
-#endif
-      TransposeEdge<T>(src, job.src_step, dst, job.dst_step, rows, columns);
-    }
+  constexpr int64_t tall = std::min<int64_t>(4 * items, 128);
+  int64_t j = 0;
+  if (stream && job.rows * int64_t{sizeof(T)} >= copy_kernels::tall_row_bytes) {
+    for (; j + tall <= job.columns; j += tall) TransposeStrip<T, stream, tall>(job, j, tall);
+  }
+  for (; j < job.columns; j += items) {
+    TransposeStrip<T, stream, items>(job, j, std::min(items, job.columns - j));
   }
 }
 

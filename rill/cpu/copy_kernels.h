@@ -20,6 +20,10 @@ struct Transpose {
 };
 void transpose(int item_size, const Transpose& job);
 
+/// From this length of a part of a source row on, transposing past the cache writes four lines of a
+/// destination row at a time: memory takes them in half the time of single ones.
+constexpr int64_t tall_row_bytes = 1024;
+
 /// Writes dst[i][j] = src[i][-j] for i < rows, j < columns. Rows lie a step of bytes apart.
 struct Reverse {
   const uint8_t* src;

@@ -44,16 +44,22 @@ HWY_INLINE Pair<V> ExpMantissa(D d, const ExpParts<V>& parts) {
   return FastTwoSum(sum.hi, sum.lo + parts.tail);
 }
 
+/// Exp(x) for x <= 0, or NaN: what is left of a number after the subtraction of the largest.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V Exp(D d, V x) {
+HWY_INLINE V ExpNotAboveOne(D d, V x) {
   using T = hn::TFromD<D>;
   using C = MathConstants<T>;
-  const V clamped = AtLeast(d, AtMost(d, x, C::exp_limits[0]), C::exp_limits[1]);
+  const V clamped = AtLeast(d, x, C::exp_limits[1]);
   const V n = RoundProduct(d, clamped, C::log2_e[0]).value;
   const V first = Fnma(n, hn::Set(d, C::ln2[0]), clamped);
   const V r = Fnma(n, hn::Set(d, C::ln2[1]), first);
   const V above_one = Fma(r * r, Polynomial(d, r, coefficients::exp_tail<T>), r);
   return ScaleByPowerOfTwo(d, above_one + hn::Set(d, 1), n);
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Exp(D d, V x) {
+  return ExpNotAboveOne(d, AtMost(d, x, MathConstants<hn::TFromD<D>>::exp_limits[0]));
 }
 
 template <class D, class V = hn::Vec<D>>

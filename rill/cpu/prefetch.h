@@ -14,6 +14,12 @@ template <int bytes>
 /// Asks for a line that will be read after some thousand cycles: it comes into the second cache.
 [[gnu::always_inline]] inline void prefetch_later(const void* p) { __builtin_prefetch(p, 0, 2); }
 
+/// The same for the lines of `bytes` bytes.
+template <int bytes>
+[[gnu::always_inline]] inline void prefetch_lines_later(const void* p) {
+  for (int i = 0; i < bytes; i += 64) prefetch_later(static_cast<const char*>(p) + i);
+}
+
 /// For a pass over memory that is about to read `bytes` bytes at `p`: asks for those that it reads
 /// 4 KiB later. The processor's own prefetching begins anew at every page, which costs a third of
 /// the bandwidth.

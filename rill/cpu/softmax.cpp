@@ -76,17 +76,17 @@ void softmax_long_row(const Rows& rows, int64_t row, uint8_t* dst, bool stream) 
   });
 }
 
-/// Rows [begin, end) past the cache. Each is written while the next is computed.
+/// Rows [begin, end) past the cache. Each is written while the next is computed, whose terms take
+/// the place of its own: two rows of them would leave the first cache no room for the input.
 void softmax_one_behind(const Rows& rows, int64_t begin, int64_t end, uint8_t* dst) {
-  alignas(64) uint8_t terms[2][scratch_bytes];
+  alignas(64) uint8_t terms[scratch_bytes];
   const Kernel& kernel = rows.kernel;
   Pending last{};
   for (int64_t row = begin; row < end; ++row) {
-    uint8_t* mine = terms[row % 2];
     const double max = kernel.max(rows.at(row), rows.n);
-    const double sum = last.dst ? kernel.exp_sum_and_scale(rows.at(row), rows.n, max, mine, last)
-                                : kernel.exp_sum(rows.at(row), rows.n, max, mine);
-    last = {mine, 1 / sum, dst + row * rows.n * rows.item};
+    const double sum = last.dst ? kernel.exp_sum_and_scale(rows.at(row), rows.n, max, terms, last)
+                                : kernel.exp_sum(rows.at(row), rows.n, max, terms);
+    last = {terms, 1 / sum, dst + row * rows.n * rows.item};
   }
   if (last.dst) kernel.scale(last.terms, rows.n, last.factor, last.dst, true);
   stream_fence();

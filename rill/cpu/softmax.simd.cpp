@@ -62,22 +62,23 @@ struct Softmax {
     C* out = static_cast<C*>(terms);
     const D d;
     const auto shift = hn::Set(d, static_cast<C>(max));
-    // While this row is in the first cache, the next one is on its way there.
-    const int64_t row_bytes = n * static_cast<int64_t>(sizeof(T));
-    const int64_t ahead = row_bytes <= (1 << 15) ? row_bytes : 4096;
+    // The next row comes into the second cache: the first is full of this one and its terms.
+    const int64_t ahead = n * static_cast<int64_t>(sizeof(T)) + 8192;
     HWY_ALIGN C sums[lanes] = {};
     hn::Vec<D> parts[vectors];
     for (auto& part : parts) part = hn::Zero(d);
     int64_t i = 0;
     for (; i + lanes <= n; i += lanes) {
-      prefetch_lines<lanes * sizeof(T)>(reinterpret_cast<const char*>(p + i) + ahead);
+      prefetch_lines_later<lanes * sizeof(T)>(reinterpret_cast<const char*>(p + i) + ahead);
+      Block last;
+      if constexpr (scales) last.Read(pending, i);
       RILL_UNROLL(16)
       for (int64_t k = 0; k < vectors; ++k) {
-        const auto v = Exp(d, hn::Sub(LoadAs(d, p + i + k * step), shift));
+        const auto v = ExpNotAboveOne(d, hn::Sub(LoadAs(d, p + i + k * step), shift));
         if (out != nullptr) hn::StoreU(v, d, out + i + k * step);
         parts[k] = hn::Add(parts[k], v);
       }
-      if constexpr (scales) StreamBlock(pending, i);
+      if constexpr (scales) last.Write(pending, i);
     }
     if constexpr (scales) {
       ScalePlain(static_cast<const C*>(pending.terms) + i, n - i, static_cast<C>(pending.factor),
@@ -86,7 +87,7 @@ struct Softmax {
     RILL_UNROLL(16)
     for (int64_t k = 0; k < vectors; ++k) hn::Store(parts[k], d, sums + k * step);
     for (int64_t lane = 0; i + step <= n; i += step, lane += step) {
-      const auto v = Exp(d, hn::Sub(LoadAs(d, p + i), shift));
+      const auto v = ExpNotAboveOne(d, hn::Sub(LoadAs(d, p + i), shift));
       if (out != nullptr) hn::StoreU(v, d, out + i);
       hn::Store(hn::Add(hn::Load(d, sums + lane), v), d, sums + lane);
     }
@@ -95,7 +96,7 @@ struct Softmax {
       HWY_ALIGN C rest[step];
       std::fill_n(rest, step, -infinity);
       for (int64_t k = 0; k < left; ++k) rest[k] = static_cast<C>(p[i + k]);
-      hn::Store(Exp(d, hn::Sub(hn::Load(d, rest), shift)), d, rest);
+      hn::Store(ExpNotAboveOne(d, hn::Sub(hn::Load(d, rest), shift)), d, rest);
       const int64_t lane = i & (lanes - 1);
       for (int64_t k = 0; k < left; ++k) sums[lane + k] += rest[k];
       if (out != nullptr) std::memcpy(out + i, rest, left * sizeof(C));
@@ -123,27 +124,38 @@ struct Softmax {
     for (int64_t i = whole; i < n; ++i) out[i] = T(p[i] * factor);
   }
 
-  /// Writes `lanes` results past the cache, from element i on.
-  static HWY_INLINE void StreamBlock(const Pending& row, int64_t i) {
-    const C* p = static_cast<const C*>(row.terms) + i;
-    const C by = static_cast<C>(row.factor);
-    T* out = static_cast<T*>(row.dst) + i;
-    const D d;
-    if constexpr (std::is_same_v<T, C>) {
-      RILL_UNROLL(16)
-      for (int64_t k = 0; k < lanes; k += step) {
-        hn::Stream(hn::Mul(hn::LoadU(d, p + k), hn::Set(d, by)), d, out + k);
-      }
-    } else {
-      alignas(64) T values[lanes];
-      ScalePlain(p, lanes, by, values);
-      const hn::CappedTag<uint8_t, 64> bytes;
-      const uint8_t* from = reinterpret_cast<const uint8_t*>(values);
-      for (size_t k = 0; k < sizeof(values); k += hn::Lanes(bytes)) {
-        hn::Stream(hn::Load(bytes, from + k), bytes, reinterpret_cast<uint8_t*>(out) + k);
+  /// `lanes` results that go past the cache, between their terms and their place.
+  struct Block {
+    static constexpr bool converts = !std::is_same_v<T, C>;
+    hn::Vec<D> terms[converts ? 1 : vectors];
+    alignas(64) T values[converts ? lanes : 1];
+
+    HWY_INLINE void Read(const Pending& row, int64_t i) {
+      const C* p = static_cast<const C*>(row.terms) + i;
+      if constexpr (converts) {
+        ScalePlain(p, lanes, static_cast<C>(row.factor), values);
+      } else {
+        RILL_UNROLL(16)
+        for (int64_t k = 0; k < vectors; ++k) terms[k] = hn::LoadU(D(), p + k * step);
       }
     }
-  }
+
+    HWY_INLINE void Write(const Pending& row, int64_t i) const {
+      T* out = static_cast<T*>(row.dst) + i;
+      if constexpr (converts) {
+        const hn::CappedTag<uint8_t, 64> bytes;
+        const uint8_t* from = reinterpret_cast<const uint8_t*>(values);
+        for (size_t k = 0; k < sizeof(values); k += hn::Lanes(bytes)) {
+          hn::Stream(hn::Load(bytes, from + k), bytes, reinterpret_cast<uint8_t*>(out) + k);
+        }
+      } else {
+        const auto by = hn::Set(D(), static_cast<C>(row.factor));
+        RILL_UNROLL(16)
+        for (int64_t k = 0; k < vectors; ++k)
+          hn::Stream(hn::Mul(terms[k], by), D(), out + k * step);
+      }
+    }
+  };
 
   static void Scale(const void* terms, int64_t n, double factor, void* dst, bool stream) {
     const C* p = static_cast<const C*>(terms);
@@ -155,7 +167,11 @@ struct Softmax {
     ScalePlain(p, i, by, out);
     const Pending aligned{p + i, factor, out + i};
     int64_t k = 0;
-    for (; i + k + lanes <= n; k += lanes) StreamBlock(aligned, k);
+    for (; i + k + lanes <= n; k += lanes) {
+      Block block;
+      block.Read(aligned, k);
+      block.Write(aligned, k);
+    }
     ScalePlain(p + i + k, n - i - k, by, out + i + k);
   }
 

@@ -23,7 +23,8 @@ struct Kernel {
   /// The sum of exp(src[i] - max); the terms go to `terms` unless that is null.
   double (*exp_sum)(const void* src, int64_t n, double max, void* terms);
   /// The same, and on the way the results of `pending`, a row of the same length, go past the
-  /// cache: this row's arithmetic takes the time that the memory needs for them.
+  /// cache: this row's arithmetic takes the time that the memory needs for them. Its terms may lie
+  /// in `terms` and are then replaced.
   double (*exp_sum_and_scale)(const void* src, int64_t n, double max, void* terms,
                               const Pending& pending);
   /// dst[i] = terms[i] * factor, `stream` past the cache.

@@ -141,6 +141,26 @@ TEST_P(CopyOnTarget, StreamsCopiesLargerThanTheCache) {
   }
 }
 
+TEST_P(CopyOnTarget, StreamsTransposesOfEveryItem) {
+  for (int64_t item : {1, 2, 4, 8}) {
+    // Destination rows of whole lines; neither count is a multiple of what goes in one step.
+    const int64_t columns = 41 * 64 / item;
+    int64_t rows = 1031;
+    while (!use_streaming(rows * columns * item)) rows += 1031;
+    Bytes src(rows * columns * item);
+    for (size_t i = 0; i < src.size(); ++i) src[i] = static_cast<uint8_t>(i * 2654435761 >> 13);
+    Bytes dst(src.size() + 64);
+    uint8_t* out = dst.data() + (-reinterpret_cast<intptr_t>(dst.data()) & 63);
+    copy_strided(static_cast<int>(item), src.data(), {rows, columns}, {1, rows}, out);
+    for (int64_t i = 0; i < rows; i += i % 1031 < 1020 ? 17 : 1) {
+      for (int64_t j = 0; j < columns; ++j) {
+        ASSERT_EQ(0, std::memcmp(out + (i * columns + j) * item, &src[(j * rows + i) * item], item))
+            << item << " " << i << " " << j;
+      }
+    }
+  }
+}
+
 TEST_P(CopyOnTarget, FillsAnyLengthAndNothingElse) {
   for (int item : {1, 2, 4, 8}) {
     for (int64_t n : {0, 1, 2, 7, 31, 64, 100, 1000, 100000}) {

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <random>
@@ -118,18 +119,28 @@ TEST(Softmax, GivesTheSameBitsOnEveryTarget) {
   }
 }
 
-TEST(Softmax, StreamsTheSameBits) {
-  int64_t n = 1001;
-  int64_t rows = static_cast<int64_t>(last_level_cache_bytes()) / (n * 4) + 2;
-  ASSERT_TRUE(use_streaming(rows * n * 4));
-  std::vector<float> src = normal_values<float>(rows * n, 2);
-  std::vector<float> streamed(rows * n + 1);
-  softmax_rows(Dtype::float32, src.data(), rows, n, streamed.data() + 1);
-  std::vector<float> plain(n);
+/// `shift`: elements from the beginning of a line to the results.
+template <class T>
+void check_streamed_bits(int64_t n, int64_t shift) {
+  int64_t size = sizeof(T);
+  int64_t rows = static_cast<int64_t>(last_level_cache_bytes()) / (n * size) + 2;
+  ASSERT_TRUE(use_streaming(rows * n * size));
+  std::vector<T> src = normal_values<T>(rows * n, 2);
+  std::vector<T> room(rows * n + 64 / size + shift);
+  T* streamed = room.data() + (-reinterpret_cast<intptr_t>(room.data()) & 63) / size + shift;
+  softmax_rows(dtype_of<T>(), src.data(), rows, n, streamed);
+  std::vector<T> plain(n);
   for (int64_t i = 0; i < rows; i += 97) {
-    softmax_rows(Dtype::float32, src.data() + i * n, 1, n, plain.data());
-    ASSERT_TRUE(std::equal(plain.begin(), plain.end(), streamed.begin() + 1 + i * n)) << i;
+    softmax_rows(dtype_of<T>(), src.data() + i * n, 1, n, plain.data());
+    ASSERT_EQ(0, std::memcmp(plain.data(), streamed + i * n, n * size)) << i;
   }
+}
+
+TEST(Softmax, StreamsTheSameBits) {
+  check_streamed_bits<float>(1001, 1);
+  check_streamed_bits<float>(1008, 0);  // whole lines, not of whole steps
+  check_streamed_bits<double>(1032, 0);
+  check_streamed_bits<bfloat16>(1056, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, SoftmaxOnTarget, testing::ValuesIn(targets()));
