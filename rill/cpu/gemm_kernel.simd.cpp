@@ -48,6 +48,7 @@ struct RegisterCall {
   const float* next_a;  // and of a lane: of the first again, a line further on, after 16 of them
   int64_t next_a_stride;
   float* c;
+  const float* next_c;  // the result of the next call comes to the second cache meanwhile
   int64_t ldc;
   int64_t cols, depth;
   float alpha;
@@ -80,18 +81,14 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
   Vector low[Rows];
   Vector high[Rows];
 #pragma GCC unroll 16
-  for (int i = 0; i < Rows; ++i) {
-    low[i] = high[i] = hn::Zero(d);
-    prefetch_later(call.c + i * call.ldc);
-    prefetch_later(call.c + i * call.ldc + half);
-  }
+  for (int i = 0; i < Rows; ++i) low[i] = high[i] = hn::Zero(d);
   const int64_t a_step = FormA == Form::panel ? register_rows : call.a_stride;
   const int64_t b_step = FormB == Form::panel ? lanes_of_b : call.b_stride;
-  for (int64_t p = 0; p < call.depth; ++p, a += a_step, b += b_step) {
+  const auto add_products = [&](int64_t p) HWY_ATTR __attribute__((always_inline)) {
     if constexpr (FormB == Form::panel) {
       hwy::Prefetch(call.next_b + p * floats_of_line);
-      prefetch_later(call.next_a + p % floats_of_line * call.next_a_stride +
-                     p / floats_of_line * floats_of_line);
+      const int64_t lane = p & (floats_of_line - 1);
+      prefetch_later(call.next_a + lane * call.next_a_stride + (p - lane));
     } else {
       prefetch_lines<vectors * hn::MaxLanes(Wide()) * sizeof(float)>(b + depths_ahead * b_step);
     }
@@ -113,7 +110,18 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
       low[i] = hn::MulAdd(value, b0, low[i]);
       high[i] = hn::MulAdd(value, b1, high[i]);
     }
+    a += a_step;
+    b += b_step;
+  };
+  // A row at a time: all at once, they would keep what is needed first from coming.
+  const int64_t first = std::min(register_rows, call.depth);
+  const float* next_c = call.next_c;
+  for (int64_t p = 0; p < first; ++p, next_c += call.ldc) {
+    prefetch_later(next_c);
+    prefetch_later(next_c + half);
+    add_products(p);
   }
+  for (int64_t p = first; p < call.depth; ++p) add_products(p);
   float* const c = call.c;
   const int64_t ldc = call.ldc;
   if (call.cols < lanes_of_b) {
@@ -182,6 +190,13 @@ RegisterCall call_for(const Product& product) {
   return call;
 }
 
+/// Where the call after one for columns from `col` on writes, whose rows end before `row`.
+template <class Product>
+const float* next_result(const Product& product, int64_t row, int64_t col) {
+  if (row < product.rows) return product.c + row * product.ldc + col;
+  return product.c + (col + lanes_of_b < product.cols ? col + lanes_of_b : col);
+}
+
 /// The part of an addend that begins with its element (row, col).
 Addend from_element(const Addend& addend, int64_t row, int64_t col) {
   if (addend.rows == nullptr) return addend;
@@ -202,6 +217,7 @@ void multiply_impl(const Block& block) {
       int64_t rows = std::min(register_rows, block.rows - row);
       call.a = block.a + row * block.depth;
       call.c = block.c + row * block.ldc + col;
+      call.next_c = next_result(block, row + rows, col);
       if (block.accumulate) call.addend = {call.c, call.ldc, 1};
       kernels_of_rows[static_cast<size_t>(rows - 1)](call);
       call.next_b = std::min(call.next_b + block.depth * floats_of_line, last_b);
@@ -257,13 +273,24 @@ Form take_b(const Tile& tile, int64_t col, int64_t rows, RegisterCall& call) {
   return Form::matrix;
 }
 
-/// While a panel of A that has just been packed is multiplied, the lanes of the next one come.
-void fetch_lanes(const Tile& tile, int64_t row, RegisterCall& call) {
-  const bool packs = tile.a.dtype == Dtype::float32 && tile.a.depth_stride == 1;
-  const bool more = packs && row + register_rows + floats_of_line <= tile.rows;
-  const Side next = from_lane(tile.a, row + register_rows);
-  call.next_a = more ? static_cast<const float*>(next.data) : call.next_b;
-  call.next_a_stride = more ? next.lane_stride : 0;
+/// Are lanes of this side fetched before they are packed? They lie apart, in no pattern that the
+/// processor sees.
+bool fetches(const Side& side) { return side.dtype == Dtype::float32 && side.depth_stride == 1; }
+
+/// While panels are multiplied, the lanes come that will be packed next: with the first columns
+/// those of A, with the first rows those of B.
+void fetch_lanes(const Tile& tile, int64_t row, int64_t col, RegisterCall& call) {
+  call.next_a = call.next_b;
+  call.next_a_stride = 0;
+  const auto take = [&](const Side& side, int64_t lane, int64_t lanes) {
+    if (!fetches(side) || lane + floats_of_line > lanes) return;
+    call.next_a = static_cast<const float*>(from_lane(side, lane).data);
+    call.next_a_stride = side.lane_stride;
+  };
+  if (col == 0) return take(tile.a, row + register_rows, tile.rows);
+  const int64_t lane = row / register_rows * floats_of_line;
+  if (tile.b_panels == nullptr && lane < lanes_of_b)
+    take(tile.b, col + lanes_of_b + lane, tile.cols);
 }
 
 void multiply_tile_impl(const Tile& tile) {
@@ -282,8 +309,9 @@ void multiply_tile_impl(const Tile& tile) {
       const int64_t rows = std::min(register_rows, tile.rows - row);
       const Form form_a = take_a(tile, row, rows, col > 0, call);
       call.c = tile.c + row * tile.ldc + col;
+      call.next_c = next_result(tile, row + rows, col);
       call.addend = from_element(tile.addend, row, col);
-      fetch_lanes(tile, col == 0 ? row : tile.rows, call);
+      fetch_lanes(tile, row, col, call);
       if (rows == register_rows) {
         kernels_of_forms[form_a == Form::matrix][form_b == Form::matrix](call);
       } else {

@@ -61,24 +61,33 @@ inline void prefetch_lanes(const T* in, int64_t stride, int64_t depth) {
   }
 }
 
+/// `more`: the lanes of another panel follow.
 template <class T>
 HWY_ATTR void pack_depth_first(const T* in, int64_t stride, int64_t lanes, int64_t depth,
-                               int64_t width, float* out) {
+                               int64_t width, bool more, float* out) {
   // A cache line of four lanes at a time: lanes a power of two apart share a set of the cache. But
   // all of a short depth, so that memory is read in its order; the panel fits the first cache.
   constexpr int64_t short_depth = 64;
   constexpr int64_t lanes_ahead = 12;
+  constexpr int64_t lines_ahead = 4;
   const bool is_short = depth <= short_depth;
   const bool apart = is_short && stride >= 2 * depth;
   const int64_t line = is_short ? short_depth : 64 / static_cast<int64_t>(sizeof(T));
   int64_t whole = lanes < 4 ? 0 : depth / 4 * 4;
   for (int64_t first = 0; first < whole; first += line) {
     int64_t end = std::min(first + line, whole);
+    // What the processor does not foresee either: pieces of many lanes in turn.
+    int64_t ahead = first + lines_ahead * line;
+    const T* later = in + ahead;
+    if (ahead >= whole) {
+      later = more ? in + width * stride + (ahead - whole) / line * line : in + first;
+    }
     // The last block starts earlier and overlaps: a width need not be a multiple of 4.
     for (int64_t i = 0; i < lanes; i += 4) {
       int64_t lane = std::min(i, lanes - 4);
       // The processor sees no pattern in short pieces that lie apart.
       if (apart) prefetch_lanes(in + (lane + lanes_ahead) * stride, stride, depth);
+      if (!is_short) prefetch_lanes(later + lane * stride, stride, 1);
       for (int64_t p = first; p < end; p += 4) {
         transpose_quad(in + lane * stride + p, stride, out + p * width + lane, width);
       }
@@ -141,7 +150,7 @@ HWY_ATTR void pack_as(const Side& side, int64_t lanes, int64_t depth, int64_t wi
     if (here < width) std::fill_n(to, width * depth, 0.0f);
     if (side.depth_stride == 1) {
       panels = 1;
-      pack_depth_first(from, side.lane_stride, here, depth, width, to);
+      pack_depth_first(from, side.lane_stride, here, depth, width, lane + 2 * width <= lanes, to);
     } else if (side.lane_stride == 1 && here == width) {
       pack_lanes_first(from, side.depth_stride, panels, depth, width, to);
     } else {

@@ -81,6 +81,9 @@ void mirror(T* matrix, int64_t n, int64_t stride) {
 // So few rows pay for no shared copy of B: those of one tile, and those that read it as it lies.
 constexpr int64_t few_rows = 96;
 constexpr int64_t some_rows = 1024;
+// Where each tile packs its part of B, that many do it at most, and so much of A is in one.
+constexpr int64_t most_own_panels = 4;
+constexpr int64_t tile_floats = int64_t{1} << 17;
 // And with so few, pairs are not worth packing: oneDNN reads B as it lies.
 constexpr int64_t few_rows_of_pairs = 256;
 
@@ -110,7 +113,8 @@ class PackedProduct {
         a_{call.a.data, call.shape.dtype, call.a.row_stride, call.a.col_stride},
         b_{call.b.data, call.shape.dtype, call.b.col_stride, call.b.row_stride},
         block_(ceil_div(depth_, ceil_div(depth_, pairs ? deepest_block_of_pairs : deepest_block))),
-        symmetric_(is_symmetric(call)) {}
+        symmetric_(is_symmetric(call)),
+        own_grid_(grid_of_own_panels()) {}
 
   void run() {
     multiply_bands();
@@ -136,11 +140,46 @@ class PackedProduct {
     }
   }
 
+  bool b_as_it_lies() const { return b_.dtype == Dtype::float32 && b_.lane_stride == 1; }
+
   /// Is B packed once for all threads? Not where so few rows read it that each tile does, for
   /// nothing if a kernel reads it as it lies.
   bool shares_b() const {
-    const bool as_it_lies = b_.dtype == Dtype::float32 && b_.lane_stride == 1;
-    return numbers_ > 1 || call_.shape.m > (as_it_lies ? some_rows : few_rows);
+    if (own_grid_) return false;
+    return numbers_ > 1 || call_.shape.m > (b_as_it_lies() ? some_rows : few_rows);
+  }
+
+  TileGrid cut(int64_t cols_in_all, int64_t rows, int64_t cols) const {
+    const int64_t m = call_.shape.m;
+    TileGrid grid;
+    grid.tile_rows = round_up(ceil_div(m, ceil_div(m, rows)), 4);
+    grid.tile_cols = round_up(ceil_div(cols_in_all, ceil_div(cols_in_all, cols)), panels_.b);
+    grid.row_tiles = ceil_div(m, grid.tile_rows);
+    grid.col_tiles = ceil_div(cols_in_all, grid.tile_cols);
+    grid.grain = 1;
+    return grid;
+  }
+
+  /// A B that lies depth first may be turned round by each tile: a panel that goes to the kernel at
+  /// once stays in the cache, and no thread waits for the others' panels. So where a few high tiles
+  /// do: these for which the fewest elements of A and B are packed.
+  std::optional<TileGrid> grid_of_own_panels() const {
+    const auto& [dtype, m, n, k] = call_.shape;
+    if (dtype != Dtype::float32 || b_.depth_stride != 1 || b_as_it_lies() || symmetric_ ||
+        m <= few_rows || operations(m, n, k) <= 2 * task_operations) {
+      return std::nullopt;
+    }
+    const int64_t wanted = 2 * parallel_width();
+    std::optional<TileGrid> best;
+    int64_t least = 0;
+    for (int64_t rows = ceil_div(m, tile_floats / block_); rows <= most_own_panels; ++rows) {
+      const int64_t cols = ceil_div(wanted, rows);
+      const int64_t packed = rows * n + cols * m;
+      if (n < cols * panels_.b || (best && packed >= least)) continue;
+      best = cut(n, ceil_div(m, rows), ceil_div(n, cols));
+      least = packed;
+    }
+    return best;
   }
 
   /// Some tiles for each thread, so that all end together. The bits are the same for any cut.
@@ -150,14 +189,8 @@ class PackedProduct {
       return tile_grid(call_.shape, 256, 512, panels_.a, panels_.b);
     }
     const int64_t width = parallel_width();
-    auto cut = [&](int64_t rows, int64_t cols) {
-      TileGrid grid;
-      grid.tile_rows = round_up(ceil_div(m, ceil_div(m, rows)), 4);
-      grid.tile_cols = round_up(ceil_div(band.cols, ceil_div(band.cols, cols)), panels_.b);
-      grid.row_tiles = ceil_div(m, grid.tile_rows);
-      grid.col_tiles = ceil_div(band.cols, grid.tile_cols);
-      return grid;
-    };
+    if (own_grid_) return *own_grid_;
+    auto cut = [&](int64_t rows, int64_t cols) { return this->cut(band.cols, rows, cols); };
     // A's tile and a panel of B fit the second cache. Lower and narrower costs 0.3 and 2%.
     // For pairs, packing A weighs twice as much.
     // The wider a tile is, the less often A is packed: where a sum is one block of depth, C is
@@ -282,6 +315,7 @@ class PackedProduct {
   const Side b_;
   const int64_t block_;  // of depth
   const bool symmetric_;
+  const std::optional<TileGrid> own_grid_;
 };
 
 }  // namespace

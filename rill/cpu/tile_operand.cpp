@@ -37,6 +37,10 @@ void fill(void* dst, const char* src, int64_t count) {
 }
 
 void fill(int item, void* dst, const char* src, int64_t count) {
+  constexpr int64_t few_bytes = 256;
+  if (count * item > few_bytes) {
+    return copy_kernels::fill_run(item, static_cast<uint8_t*>(dst), count * item, src, false);
+  }
   switch (item) {
     case 1: return fill<uint8_t>(dst, src, count);
     case 2: return fill<uint16_t>(dst, src, count);
