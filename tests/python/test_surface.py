@@ -21,6 +21,7 @@ from support import (
     rill_only,
     rows,
     to_numpy,
+    value,
     values,
 )
 
@@ -134,6 +135,27 @@ def test_a_group_of_one_keeps_what_it_has(name):
     x = mx.array([1.0, 2.0])
     assert_same(function(x, group=group, stream=mx.new_stream(mx.cpu)), [1, 2], "float32")
     assert_same(mx.grad(lambda t: (function(t) * t).sum())(x), [2, 4])
+
+
+NO_SUCH_AXIS = [
+    "mx.sum(x, axis=5)",
+    "mx.argmax(x, -3)",
+    "mx.softmax(x, 2)",
+    "mx.swapaxes(x, 0, 2)",
+    "mx.diagonal(x, 0, 3, 1)",
+    "mx.linalg.norm(x, axis=5)",
+    "mx.fft.fft(x, axis=2)",
+    "mx.sort(x, 2)",
+    "x.max(axis=2)",
+]
+
+
+@pytest.mark.parametrize("expression", NO_SUCH_AXIS)
+def test_an_axis_out_of_range_is_an_index_error_and_a_value_error(expression):
+    with pytest.raises(mx.AxisError, match="out of range") as caught:
+        value(expression, x=mx.ones((2, 2)))
+    assert isinstance(caught.value, IndexError) and isinstance(caught.value, ValueError)
+    assert type(pickle.loads(pickle.dumps(caught.value))) is mx.AxisError
 
 
 def test_the_namespace_tells_what_it_can():
