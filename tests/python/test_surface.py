@@ -103,6 +103,14 @@ ACCEPTED = [
     ("mx.arange(1, stop=3)", [1, 2], "int32"),
     ("mx.arange(start=1, stop=3)", [1, 2], "int32"),
     ("mx.arange(3, dtype=mx.float16)", [0, 1, 2], "float16"),
+    ("mx.arange(5, None, 2)", [0, 2, 4], "int32"),
+    ("mx.arange(5, 2, mx.int8)", [0, 2, 4], "int8"),
+    ("mx.arange(2, 0.5, mx.float16)", [0, 0.5, 1, 1.5], "float16"),
+    ("mx.arange(3, 5, inf)", [3], "float32"),
+    ("mx.arange(3, -5, -inf, mx.int32)", [3], "int32"),
+    ("mx.arange(3, 5, -inf)", [], "float32"),
+    ("mx.arange(3, 3, inf)", [], "float32"),
+    ("mx.pad(mx.array(1), [])", 1, "int32"),
     ("mx.isnan(mx.array([1.0]), mx.cpu)", [False], "bool"),
     ("mx.bitwise_invert(mx.array([1]), mx.cpu)", [-2], "int32"),
     ("mx.repeat(array=mx.array([1, 2]), repeats=2)", [1, 1, 2, 2], "int32"),
@@ -129,14 +137,6 @@ def test_accepts(row):
     check_row(row)
 
 
-@pytest.mark.parametrize("name", ["all_sum", "all_max", "all_min", "all_gather", "sum_scatter"])
-def test_a_group_of_one_keeps_what_it_has(name):
-    function, group = getattr(mx.distributed, name), mx.distributed.init()
-    x = mx.array([1.0, 2.0])
-    assert_same(function(x, group=group, stream=mx.new_stream(mx.cpu)), [1, 2], "float32")
-    assert_same(mx.grad(lambda t: (function(t) * t).sum())(x), [2, 4])
-
-
 NO_SUCH_AXIS = [
     "mx.sum(x, axis=5)",
     "mx.argmax(x, -3)",
@@ -156,6 +156,14 @@ def test_an_axis_out_of_range_is_an_index_error_and_a_value_error(expression):
         value(expression, x=mx.ones((2, 2)))
     assert isinstance(caught.value, IndexError) and isinstance(caught.value, ValueError)
     assert type(pickle.loads(pickle.dumps(caught.value))) is mx.AxisError
+
+
+@pytest.mark.parametrize("name", ["all_sum", "all_max", "all_min", "all_gather", "sum_scatter"])
+def test_a_group_of_one_keeps_what_it_has(name):
+    function, group = getattr(mx.distributed, name), mx.distributed.init()
+    x = mx.array([1.0, 2.0])
+    assert_same(function(x, group=group, stream=mx.new_stream(mx.cpu)), [1, 2], "float32")
+    assert_same(mx.grad(lambda t: (function(t) * t).sum())(x), [2, 4])
 
 
 def test_the_namespace_tells_what_it_can():
