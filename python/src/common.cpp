@@ -136,6 +136,15 @@ void eval_without_gil(const Arrays& arrays) {
   eval(arrays);
 }
 
+nb::handle axis_error_type() {
+  static const nb::handle type = [] {
+    nb::tuple bases = nb::make_tuple(nb::handle(PyExc_ValueError), nb::handle(PyExc_IndexError));
+    return nb::handle(PyErr_NewExceptionWithDoc(
+        "rill.core.AxisError", "An axis that the array does not have.", bases.ptr(), nullptr));
+  }();
+  return type;
+}
+
 void set_python_error() {
   try {
     throw;
@@ -145,6 +154,8 @@ void set_python_error() {
     PyErr_SetString(PyExc_TypeError, "an operand is of a type that the operator does not take");
   } catch (const type_error& error) {
     PyErr_SetString(PyExc_TypeError, error.what());
+  } catch (const axis_error& error) {
+    PyErr_SetString(axis_error_type().ptr(), error.what());
   } catch (const std::bad_alloc& error) {
     PyErr_SetString(PyExc_MemoryError, error.what());
   } catch (const std::out_of_range& error) {

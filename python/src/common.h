@@ -132,6 +132,9 @@ inline std::string type_of(nb::handle object) { return Py_TYPE(object.ptr())->tp
 /// A Python error in flight, or TypeError with a formatted message.
 [[noreturn]] void throw_type_error(const std::string& message);
 
+/// rill.core.AxisError: what an axis out of range raises.
+nb::handle axis_error_type();
+
 /// Sets the Python error that the exception in flight stands for: for slots, which nanobind does
 /// not guard.
 void set_python_error();

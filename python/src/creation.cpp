@@ -43,7 +43,9 @@ void bind_arange(nb::module_& m) {
       "arange",
       [](nb::handle start, nb::handle stop, nb::handle step, DtypeArg dtype, StreamArg s,
          StreamArg device) {
-        if (stop.is_none()) throw nb::next_overload();
+        // arange(stop, step, dtype) has as many positional arguments.
+        if (nb::isinstance<DtypeObject>(step)) throw nb::next_overload();
+        if (stop.is_none()) return arange_of(nb::int_(0), start, step, dtype, place_of(s, device));
         return arange_of(start, stop, step, dtype, place_of(s, device));
       },
       nb::arg("start"), nb::arg("stop").none(), nb::arg("step") = nb::none(),

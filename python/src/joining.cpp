@@ -34,6 +34,7 @@ std::pair<Shape, Shape> pad_widths(nb::handle width, int ndim) {
   if (PyIndex_Check(width.ptr())) return {Shape(ndim, value(width)), Shape(ndim, value(width))};
   nb::sequence items = nb::cast<nb::sequence>(width);
   size_t count = nb::len(items);
+  if (count == 0 && ndim == 0) return {};  // as many pairs as axes
   Shape low;
   Shape high;
   bool nested = count > 0 && !PyIndex_Check(nb::object(items[0]).ptr());
@@ -169,10 +170,10 @@ void bind_concatenation(nb::module_& m) {
   }
   m.def(
       "stack",
-      [](SequenceArg arrays, int axis, StreamArg s) {
-        return wrap(stack(to_array_list(arrays, "stack"), axis, s));
+      [](SequenceArg arrays, std::optional<int> axis, StreamArg s) {
+        return wrap(stack(to_array_list(arrays, "stack"), axis.value_or(0), s));
       },
-      nb::arg("arrays"), nb::arg("axis") = 0, nb::kw_only(), stream_arg(),
+      nb::arg("arrays"), nb::arg("axis").none() = 0, nb::kw_only(), stream_arg(),
       "Arrays joined along a new axis.");
 }
 

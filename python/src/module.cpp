@@ -15,12 +15,15 @@ NB_MODULE(core, m) {
       std::rethrow_exception(error);
     } catch (const rill::type_error& e) {
       PyErr_SetString(PyExc_TypeError, e.what());
+    } catch (const rill::axis_error& e) {
+      PyErr_SetString(axis_error_type().ptr(), e.what());
     } catch (const nb::cast_error&) {
       PyErr_SetString(PyExc_TypeError, "an argument is of a type that the function does not take");
     } catch (const rill::OutOfMemory& e) {
       PyErr_SetString(PyExc_MemoryError, e.what());
     }
   });
+  m.attr("AxisError") = axis_error_type();
   rill::limit_cpu_target_from_environment();
   bind_dtypes(m);
   bind_streams(m);

@@ -19,6 +19,7 @@ class Matcher {
   void visit(nb::handle like, nb::handle tree) {
     if (like.is(gap())) return leaf(tree);
     if (is_sequence(like)) {
+      if (nb::len(like) == 1 && !is_sequence(tree)) return visit(like[0], tree);
       require(is_sequence(tree) && nb::len(tree) == nb::len(like),
               "[custom_function] expected {} of {} in {}, got {}", type_of(like), nb::len(like),
               what_, describe(tree));
@@ -43,8 +44,8 @@ class Matcher {
   }
 
   void leaf(nb::handle tree) {
-    // A single argument may be wrapped in a tuple, as several are.
-    if (PyTuple_Check(tree.ptr()) && nb::len(tree) == 1) return leaf(tree[0]);
+    // A single argument may be wrapped, as several are.
+    if (is_sequence(tree) && nb::len(tree) == 1) return leaf(tree[0]);
     require(is_array(tree) || tree.is_none() || is_python_scalar(tree),
             "[custom_function] expected an array in {}, got {}", what_, describe(tree));
     arrays.push_back(tree.is_none() ? Array() : to_array(tree, "custom_function"));

@@ -20,8 +20,9 @@ class Template {
   /// The tree with the first arrays of `arrays`; None for an empty one.
   nb::object fill(const Arrays& arrays) const;
   nb::object fill_with(const std::function<nb::object()>& next) const;
-  /// The arrays of a tree of the same structure (tuple or list as it likes), in order: empty where
-  /// it has None. Throws std::invalid_argument for another structure; `what` names the tree.
+  /// The arrays of a tree of the same structure (tuple or list as it likes, either or none around
+  /// a single one), in order: empty where it has None. Throws std::invalid_argument for another
+  /// structure; `what` names the tree.
   Arrays match(nb::handle tree, const char* what) const;
 
  private:

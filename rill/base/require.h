@@ -17,6 +17,11 @@ struct type_error : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
+/// An axis that an array does not have: AxisError in Python, a ValueError and an IndexError.
+struct axis_error : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
 /// Throws `Error` with a message "[operation] expectation, fact" unless `condition` holds.
 template <class Error = std::invalid_argument, class... Args>
 inline void require(bool condition, fmt::format_string<Args...> format, Args&&... args) {

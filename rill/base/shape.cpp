@@ -55,8 +55,9 @@ Strides broadcast_strides(const Shape& shape, const Strides& strides, const Shap
 }
 
 int normalize_axis(std::string_view operation, int64_t axis, int ndim) {
-  require(axis >= -ndim && axis < ndim,
-          "[{}] axis {} is out of range for an array with {} dimensions", operation, axis, ndim);
+  require<axis_error>(axis >= -ndim && axis < ndim,
+                      "[{}] axis {} is out of range for an array with {} dimensions", operation,
+                      axis, ndim);
   return static_cast<int>(axis < 0 ? axis + ndim : axis);
 }
 

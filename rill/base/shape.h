@@ -26,7 +26,7 @@ Shape broadcast_shapes(std::string_view operation, const Shape& a, const Shape& 
 /// Strides that read an array of (shape, strides) as if it had the shape `target`.
 Strides broadcast_strides(const Shape& shape, const Strides& strides, const Shape& target);
 
-/// `axis` counted from the front. Throws std::out_of_range or std::invalid_argument as asked.
+/// `axis` counted from the front. Throws axis_error for one that is out of range.
 int normalize_axis(std::string_view operation, int64_t axis, int ndim);
 
 /// Sorted, unique, counted from the front. Throws on a repeated or out-of-range axis.

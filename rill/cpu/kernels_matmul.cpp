@@ -40,7 +40,9 @@ void run_matmul(const Launch& launch) {
 
 void run_addmm(const Launch& launch) {
   const auto& attrs = launch.attrs<AddmmAttrs>();
-  run_product(launch, launch.in(1), launch.in(2), &launch.in(0), {attrs.alpha, attrs.beta, {}});
+  // As in BLAS, nothing of what is not asked for is added, not even its nan.
+  const Output* c = attrs.beta == 0 ? nullptr : &launch.in(0);
+  run_product(launch, launch.in(1), launch.in(2), c, {attrs.alpha, attrs.beta, {}});
 }
 
 }  // namespace

@@ -49,6 +49,7 @@ Array exchanged(const Array& w, int64_t groups) {
 
 /// The cotangent of the input: the transposed convolution of that of the result.
 Array input_cotangent(const ConvAttrs& attrs, const Shape& input, const Array& w, const Array& g) {
+  if (element_count(input) == 0) return zeros(input, g.dtype());
   ConvGeometry geometry;
   geometry.stride = {1};
   geometry.low.clear();

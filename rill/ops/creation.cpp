@@ -68,6 +68,10 @@ Array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice
   require(std::isfinite(start) && std::isfinite(stop),
           "[arange] expected finite bounds, got {} and {}", start, stop);
   double count = std::ceil((stop - start) / step);
+  if (std::isinf(step)) {
+    count = start != stop && (start < stop) == (step > 0) ? 1 : 0;
+    step = 0;  // the start alone, to which 0 * inf would add nan
+  }
   require(count < 0x1p62, "[arange] {} elements are too many", count);
   auto n = static_cast<int64_t>(std::max(count, 0.0));
   if (is_integer(dtype)) {

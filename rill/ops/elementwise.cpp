@@ -27,6 +27,9 @@ Array power_tangent(const Array& g, const Array& a, const Array& out) {
   return where(positive, g * out * log(safe), Array(0.0, g.dtype()));
 }
 
+/// -g; of a bool, whose difference is an exclusive or, the bool.
+Array opposite(const Array& g) { return g.dtype() == Dtype::bool_ ? g : -g; }
+
 /// Of a complex number: what turns it, over its size. Zero for real ones.
 Array sign_tangent(const Array& g, const Array& x, const Array& out) {
   if (!is_complex(x.dtype())) return none;

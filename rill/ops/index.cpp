@@ -210,12 +210,13 @@ Array gather(const Array& x, const Arrays& indices, const Axes& axes, const Shap
              StreamOrDevice s) {
   Stream stream = to_stream(s);
   require_axes("gather", indices, axes, x.ndim());
-  for (int i = 0; i < x.ndim(); ++i) {
-    require(sizes[i] >= 0 && sizes[i] <= x.shape()[i],
-            "[gather] slices of shape {} do not fit in shape {}", sizes, x.shape());
-  }
   Arrays places = common_indices("gather", indices, stream);
   Shape shape = places.empty() ? Shape{} : places[0].shape();
+  const bool none = element_count(shape) == 0;  // nothing is read, wherever it would be
+  for (int i = 0; i < x.ndim(); ++i) {
+    require(sizes[i] >= 0 && (sizes[i] <= x.shape()[i] || none),
+            "[gather] slices of shape {} do not fit in shape {}", sizes, x.shape());
+  }
   shape.append(sizes.begin(), sizes.end());
   Inputs inputs{x};
   for (Array& place : places) inputs.push_back(std::move(place));
@@ -233,9 +234,10 @@ Array scatter(ScatterMode mode, const Array& x, const Array& updates, const Arra
               std::equal(lead.begin(), lead.end(), updates.shape().begin()),
           "[scatter] updates of shape {} do not match indices of shape {} into shape {}",
           updates.shape(), lead, x.shape());
+  const bool none = element_count(lead) == 0;
   for (int i = 0; i < x.ndim(); ++i) {
     int64_t size = updates.shape()[lead.ssize() + i];
-    require(size <= x.shape()[i], "[scatter] updates of shape {} do not fit in shape {}",
+    require(size <= x.shape()[i] || none, "[scatter] updates of shape {} do not fit in shape {}",
             updates.shape(), x.shape());
   }
   Inputs inputs{x, astype(updates, x.dtype(), stream)};
@@ -310,6 +312,9 @@ Array scatter_along_axis(ScatterMode mode, const Array& x, const Array& indices,
   int along = normalize_axis("put_along_axis", *axis, x.ndim());
   Shape places = x.shape();
   places[along] = indices.shape()[along];
+  require<std::out_of_range>(x.shape()[along] > 0 || element_count(places) == 0,
+                             "[put_along_axis] axis {} of shape {} is empty: no index is in range",
+                             along, x.shape());
   Array index = broadcast_to(astype(indices, Dtype::int64, stream), places, stream);
   Array values = broadcast_to(astype(updates, x.dtype(), stream), places, stream);
   return make_array(scatter_along_axis_op, stream, x.dtype(), x.shape(), {x, index, values},

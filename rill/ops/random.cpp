@@ -1,9 +1,11 @@
 #include "rill/ops/random.h"
 
 #include <cmath>
+#include <limits>
 #include <mutex>
 
 #include "rill/ops/batching.h"
+#include "rill/ops/composed.h"
 #include "rill/ops/creation.h"
 #include "rill/ops/derivatives.h"
 #include "rill/ops/elementwise.h"
@@ -11,6 +13,7 @@
 #include "rill/ops/linalg.h"
 #include "rill/ops/matmul.h"
 #include "rill/ops/reduce.h"
+#include "rill/ops/scan.h"
 #include "rill/ops/shape.h"
 #include "rill/ops/sort.h"
 
@@ -230,9 +233,39 @@ Array truncated_normal(const Array& lower, const Array& upper, const Shape& shap
   return maximum(minimum(root * erfinv(u), high), low);
 }
 
+namespace {
+
+/// Whether the logits along an axis are those of one distribution, from which an array is drawn.
+bool one_distribution(const Array& logits, int along, const Shape& drawn) {
+  int64_t categories = logits.shape()[along];
+  return !drawn.empty() && categories > 0 && logits.size() == categories &&
+         logits.dtype() != Dtype::complex64;
+}
+
+/// Draws by the inverse of the distribution function: a number for each result, where the argmax
+/// over noise takes one for each category.
+Array inverted(const Array& logits, const Shape& shape, const MaybeKey& key) {
+  Array x = reshape(logits, {-1});
+  x = astype(x, promote(x.dtype(), Dtype::float32));
+  const Array least(-std::numeric_limits<double>::infinity(), x.dtype());
+  x = where(isnan(x), least, x);
+  Array largest = max(x);
+  // Infinities are equal, though their difference is nan.
+  Array weights = where(equal(x, largest), Array(1.0, x.dtype()), exp(x - largest));
+  Array sums = cumsum(weights, 0);
+  Array total = slice(sums, {x.size() - 1}, {1}, {1});
+  Array drawn = uniform(Array(0.0), Array(1.0), shape, Dtype::float32, key);
+  return searchsorted(sums, drawn * total, true);
+}
+
+}  // namespace
+
 Array categorical(const Array& logits, int axis, const MaybeKey& key, StreamOrDevice s) {
   StreamScope scope(to_stream(s));
   int along = normalize_axis("random.categorical", axis, logits.ndim());
+  Shape drawn = logits.shape();
+  drawn.erase(drawn.begin() + along);
+  if (one_distribution(logits, along, drawn)) return inverted(logits, drawn, key);
   return argmax(logits + gumbel(logits.shape(), Dtype::float32, key), along);
 }
 
@@ -242,6 +275,9 @@ Array categorical(const Array& logits, int axis, int64_t samples, const MaybeKey
   int along = normalize_axis("random.categorical", axis, logits.ndim());
   Shape shape = logits.shape();
   shape.push_back(samples);
+  Shape drawn = shape;
+  drawn.erase(drawn.begin() + along);
+  if (one_distribution(logits, along, drawn)) return inverted(logits, drawn, key);
   return argmax(expand_dims(logits, {-1}) + gumbel(shape, Dtype::float32, key), along);
 }
 
@@ -255,6 +291,7 @@ Array categorical(const Array& logits, int axis, const Shape& shape, const Maybe
   }
   require(broadcast_shapes("random.categorical", batch, shape) == shape,
           "[random.categorical] the batch shape {} does not broadcast to shape {}", batch, shape);
+  if (one_distribution(logits, along, shape)) return inverted(logits, shape, key);
   // Noise of shape `shape` with the categories where they are in the logits, from the end.
   int from_end = along - logits.ndim();
   Shape noise = shape;

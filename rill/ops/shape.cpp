@@ -163,8 +163,9 @@ Array reshape(const Array& x, Shape shape, StreamOrDevice s) {
 Array flatten(const Array& x, int start_axis, int end_axis, StreamOrDevice s) {
   RILL_RECORDED(flatten, x, start_axis, end_axis, s);
   if (x.ndim() == 0) return reshape(x, {1}, s);
-  int first = normalize_axis("flatten", start_axis, x.ndim());
-  int last = normalize_axis("flatten", end_axis, x.ndim());
+  // As of a slice, what lies beyond the axes counts as the outermost.
+  int first = std::max(start_axis < 0 ? start_axis + x.ndim() : start_axis, 0);
+  int last = std::min(end_axis < 0 ? end_axis + x.ndim() : end_axis, x.ndim() - 1);
   require(first <= last, "[flatten] start_axis {} comes after end_axis {}", start_axis, end_axis);
   Shape shape(x.shape().begin(), x.shape().begin() + first);
   int64_t merged = 1;

@@ -22,7 +22,7 @@ Array element(const Array& x, int64_t i) {
   return reshape(slice(x, start, Shape(x.ndim(), 1), size), one);
 }
 
-/// For operations without a rule: one after the other.
+/// For operations without a rule, and a batch of nothing: one after the other.
 Arrays one_by_one(const VmapArgs& args) {
   uint32_t count = args.node.output_count();
   std::vector<Arrays> parts(count);
@@ -57,7 +57,8 @@ Arrays apply_rule(const Node& node, int64_t batch, const Values& values) {
   StreamScope scope(node.stream);
   MadeFor place(&node);
   VmapArgs args{inputs, {batched.data(), batched.size()}, batch, node};
-  return node.op.vmap != nullptr ? node.op.vmap(args) : one_by_one(args);
+  // Rules may divide by the size of the batch.
+  return node.op.vmap != nullptr && batch > 0 ? node.op.vmap(args) : one_by_one(args);
 }
 
 int axis_within(const char* which, int axis, int ndim, const Shape& shape) {

@@ -148,6 +148,8 @@ for name in ("add", "subtract", "multiply", "maximum", "minimum", "equal", "less
 # Reductions and scans
 for name in ("sum", "prod", "mean"):
     numpy = f"np.{name}(x, axis=axes, keepdims=keep)"
+    if name == "mean":  # np.mean warns of empty operands
+        numpy = " / ".join(f"np.sum({of}, axis=axes, keepdims=keep)" for of in ("x", "x * 0 + 1"))
     sums = {"plain": name == "prod", "tolerance": 4.0, "gradient": True}
     row(name, f"m.{name}(x, axes, keep)", numpy, "x:wide", **sums)
     kind = "real" if name == "prod" else "any"  # a product of complex numbers that overflows

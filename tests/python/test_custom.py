@@ -191,6 +191,17 @@ def test_exceptions_pass_through():
         mx.grad(f)(scalar(X))
 
 
+@pytest.mark.parametrize("around", [list, tuple, lambda one: one[0]], ids=["list", "tuple", "bare"])
+def test_rules_of_one_array_may_wrap_it(around):
+    f = mx.custom_function(lambda x: x * x)
+    f.vjp(lambda primal, cotangent, output: around([cotangent * 9]))
+    f.jvp(lambda primal, tangent: around([tangent * 7]))
+    f.vmap(lambda input, axis: (around([input * 5]), around([axis])))
+    assert mx.grad(f)(scalar(2.0)).item() == 9
+    assert mx.jvp(f, [scalar(2.0)], [scalar(1.0)])[1][0].item() == 7
+    assert mx.vmap(f)(mx.array([1.0, 2.0])).tolist() == [5, 10]
+
+
 @pytest.mark.parametrize("wrong", [3, None, "f"])
 def test_only_callables(wrong):
     with pytest.raises(TypeError):

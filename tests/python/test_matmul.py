@@ -84,6 +84,16 @@ def test_addmm(name):
 
 
 @pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("rows", [2, 300])
+def test_addmm_reads_nothing_where_beta_is_0(name, rows):
+    a, b = values(name, (rows, 33), (-1, 1)), values(name, (33, 9), (-1, 1))
+    c = np.full((9,), np.nan)
+    for f in (mx.addmm, mx.compile(mx.addmm)):
+        result = f(array(c, name), array(a, name), array(b, name), 1.0, 0.0)
+        assert bool(mx.array_equal(result, array(a, name) @ array(b, name)))
+
+
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("shape", [(0, 3), (7, 1), (9000, 40), (70, 300), (2, 50, 60)], ids=str)
 def test_products_with_their_own_transpose(shape, name):
     host = values(name, shape, (-1, 1))

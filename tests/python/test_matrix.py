@@ -170,6 +170,45 @@ def check_one_batched(op, points, alone):
 
 
 @pytest.mark.parametrize("name", BATCHED)
+def test_vmap_over_nothing(name):
+    op = operation(name)
+    batch = [mx.zeros((0, *array.shape), array.dtype) for array in op.arrays]
+    one = op(*op.arrays)
+    for function in (mx.vmap(op), mx.compile(mx.vmap(op))):
+        outputs = function(*batch)
+        mx.eval(outputs)
+        assert [o.shape for o in outputs] == [(0, *o.shape) for o in one]
+        assert [o.dtype for o in outputs] == [o.dtype for o in one]
+
+
+def with_empty_axes(arrays):
+    """The arrays with each axis in turn empty, of all of them and of the first alone."""
+    for axis in range(max(array.ndim for array in arrays)):
+        for count in (len(arrays), 1):
+            shapes = [list(array.shape) for array in arrays]
+            for shape in shapes[:count]:
+                shape[axis : axis + 1] = [0] * len(shape[axis : axis + 1])
+            yield [
+                a if list(a.shape) == shape else mx.zeros(shape, a.dtype)
+                for a, shape in zip(arrays, shapes)
+            ]
+
+
+@pytest.mark.parametrize("name", [n for n in SMOOTH if n not in FORWARD_ONLY])
+def test_gradients_of_empty_operands(name):
+    s = Setting(name)
+    for arrays in with_empty_axes(s.x):
+        try:
+            outputs = s.f(*arrays)
+            mx.eval(outputs)
+        except (ValueError, IndexError):
+            continue  # what the operation refuses
+        gradients = mx.vjp(s.f, arrays, [mx.ones_like(o) for o in outputs])[1]
+        mx.eval(gradients)
+        assert [g.shape for g in gradients] == [a.shape for a in arrays]
+
+
+@pytest.mark.parametrize("name", BATCHED)
 def test_vmap_of_vmap(name):
     op = operation(name)
     rows = [[op.point(2 * i + j) for j in range(3)] for i in range(2)]

@@ -21,6 +21,7 @@ from support import (
     rill_only,
     rows,
     to_numpy,
+    value,
     values,
 )
 
@@ -102,6 +103,14 @@ ACCEPTED = [
     ("mx.arange(1, stop=3)", [1, 2], "int32"),
     ("mx.arange(start=1, stop=3)", [1, 2], "int32"),
     ("mx.arange(3, dtype=mx.float16)", [0, 1, 2], "float16"),
+    ("mx.arange(5, None, 2)", [0, 2, 4], "int32"),
+    ("mx.arange(5, 2, mx.int8)", [0, 2, 4], "int8"),
+    ("mx.arange(2, 0.5, mx.float16)", [0, 0.5, 1, 1.5], "float16"),
+    ("mx.arange(3, 5, inf)", [3], "float32"),
+    ("mx.arange(3, -5, -inf, mx.int32)", [3], "int32"),
+    ("mx.arange(3, 5, -inf)", [], "float32"),
+    ("mx.arange(3, 3, inf)", [], "float32"),
+    ("mx.pad(mx.array(1), [])", 1, "int32"),
     ("mx.isnan(mx.array([1.0]), mx.cpu)", [False], "bool"),
     ("mx.bitwise_invert(mx.array([1]), mx.cpu)", [-2], "int32"),
     ("mx.repeat(array=mx.array([1, 2]), repeats=2)", [1, 1, 2, 2], "int32"),
@@ -126,6 +135,27 @@ ACCEPTED = [
 @rows(ACCEPTED)
 def test_accepts(row):
     check_row(row)
+
+
+NO_SUCH_AXIS = [
+    "mx.sum(x, axis=5)",
+    "mx.argmax(x, -3)",
+    "mx.softmax(x, 2)",
+    "mx.swapaxes(x, 0, 2)",
+    "mx.diagonal(x, 0, 3, 1)",
+    "mx.linalg.norm(x, axis=5)",
+    "mx.fft.fft(x, axis=2)",
+    "mx.sort(x, 2)",
+    "x.max(axis=2)",
+]
+
+
+@pytest.mark.parametrize("expression", NO_SUCH_AXIS)
+def test_an_axis_out_of_range_is_an_index_error_and_a_value_error(expression):
+    with pytest.raises(mx.AxisError, match="out of range") as caught:
+        value(expression, x=mx.ones((2, 2)))
+    assert isinstance(caught.value, IndexError) and isinstance(caught.value, ValueError)
+    assert type(pickle.loads(pickle.dumps(caught.value))) is mx.AxisError
 
 
 @pytest.mark.parametrize("name", ["all_sum", "all_max", "all_min", "all_gather", "sum_scatter"])
