@@ -242,6 +242,9 @@ bool one_distribution(const Array& logits, int along, const Shape& drawn) {
          logits.dtype() != Dtype::complex64;
 }
 
+/// Up to here counting the sums that are no larger is quicker than a search for the first that is.
+constexpr int64_t few_comparisons = 1 << 18;
+
 /// Draws by the inverse of the distribution function: a number for each result, where the argmax
 /// over noise takes one for each category.
 Array inverted(const Array& logits, const Shape& shape, const MaybeKey& key) {
@@ -255,7 +258,9 @@ Array inverted(const Array& logits, const Shape& shape, const MaybeKey& key) {
   Array sums = cumsum(weights, 0);
   Array total = slice(sums, {x.size() - 1}, {1}, {1});
   Array drawn = uniform(Array(0.0), Array(1.0), shape, Dtype::float32, key);
-  return searchsorted(sums, drawn * total, true);
+  const Array places = drawn * total;
+  if (sums.size() * places.size() > few_comparisons) return searchsorted(sums, places, true);
+  return astype(sum(less_equal(sums, expand_dims(places, {-1})), Axes{-1}), Dtype::uint32);
 }
 
 }  // namespace
