@@ -174,3 +174,25 @@ class State:
         """The key of the next draw."""
         self.key, drawn = split(self.key)
         return drawn
+
+
+def categorical_of_one(key, logits, shape):
+    """By the inverse of the distribution function, in float32."""
+    weights = np.exp(logits.ravel().astype(np.float32) - np.float32(logits.max()))
+    sums = np.cumsum(weights)
+    return np.searchsorted(sums, uniform(key, shape=shape) * sums[-1], "right")
+
+
+_LOGITS = np.random.default_rng(1).normal(size=50).astype(np.float32)
+# How one distribution may be given to categorical, and the shape of what is drawn.
+ONE_DISTRIBUTION = [
+    (_LOGITS, {"num_samples": 40}, (40,)),
+    (_LOGITS, {"num_samples": 1}, (1,)),
+    (_LOGITS, {"shape": (3, 5)}, (3, 5)),
+    (_LOGITS, {"num_samples": 6000}, (6000,)),
+    (_LOGITS[None], {}, (1,)),
+    (_LOGITS[None], {"num_samples": 3}, (1, 3)),
+    (_LOGITS[:, None], {"axis": 0, "shape": (7, 1)}, (7, 1)),
+    (_LOGITS.astype(np.float16), {"num_samples": 9}, (9,)),
+    (np.array([0, 3, 1]), {"num_samples": 20}, (20,)),
+]

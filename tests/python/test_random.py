@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+import reference_random as ref
 from support import (
     INTEGERS,
     IS_RILL,
@@ -309,3 +310,31 @@ def test_gradients_go_through_the_parameters(draw):
         np.testing.assert_allclose(gradient(mx.array(2.0)).item(), f(2.0).sum().item() / 2, 1e-5)
     (tangent,) = mx.jvp(f, [mx.array(2.0)], [mx.array(1.0)])[1]
     np.testing.assert_allclose(to_numpy(tangent), to_numpy(f(2.0)) / 2, 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("logits, how, shape", ref.ONE_DISTRIBUTION, ids=lambda x: str(x)[:20])
+def test_categorical_of_one_distribution_inverts_it(logits, how, shape):
+    for seed in range(20):
+        got = mx.random.categorical(mx.array(logits), key=mx.random.key(seed), **how)
+        assert got.dtype == mx.uint32
+        expected = ref.categorical_of_one(ref.make_key(seed), logits, shape)
+        # Sums in another order may put a number on the other side of a bound.
+        assert np.mean(np.array(got) != expected) < 1e-3
+
+
+@rill_only  # MLX draws the last where a logit is nan
+@pytest.mark.parametrize(
+    "logits, expected",
+    [
+        ([np.inf, 1.0], {0}),
+        ([np.nan, 1.0, 1.0], {1, 2}),
+        ([-np.inf, -np.inf], {0, 1}),
+        ([0.0, -np.inf], {0}),
+        ([np.nan, np.nan], {0, 1}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("samples", [100, 200_000])
+def test_categorical_of_unusual_logits(logits, expected, samples):
+    got = mx.random.categorical(mx.array(logits), num_samples=samples, key=mx.random.key(0))
+    assert set(got.tolist()) == expected
