@@ -163,16 +163,25 @@ HWY_INLINE Vector Shift(Wide d, Vector max) {
   return hn::IfThenElse(hn::Eq(max, hn::Set(d, -infinity)), hn::Zero(d), max);
 }
 
-/// c[keys, panel] = a[keys, depth] * b[depth, panel] for packed keys; the first half of the panel
-/// needs fewer keys, which are rounded up to a panel of theirs.
+/// c[keys, panel] = a[keys, depth] * b[depth, panel] for keys in packed panels, or in rows that lie
+/// `row_step` apart; the first half of the panel needs fewer keys, which are rounded up to a panel
+/// of theirs.
+template <int64_t row_step = 1>
 void MultiplyKeys(Product x, int64_t count, const BlockMask& mask) {
+  const int64_t advance = row_step == 1 ? x.depth : row_step;
   const int64_t panels = (KeysOfHalf(0, count, mask) + register_rows - 1) / register_rows;
   const int64_t both = std::min(count, panels * register_rows);
-  MultiplyRows<1, Old::none>(x, both, register_rows, x.depth);
-  x.a += both * x.depth;
+  MultiplyRows<row_step, Old::none>(x, both, register_rows, advance);
+  x.a += both * advance;
   x.b += half;
   x.c += both * width + half;
-  MultiplyRows<1, Old::none, 1>(x, count - both, register_rows, x.depth);
+  MultiplyRows<row_step, Old::none, 1>(x, count - both, register_rows, advance);
+}
+
+/// The same for keys in rows, where reads_key_rows(stride).
+void MultiplyKeyRows(const Product& x, int64_t stride, int64_t count, const BlockMask& mask) {
+  if (stride == width) MultiplyKeys<width>(x, count, mask);
+  else MultiplyKeys<2 * width>(x, count, mask);
 }
 
 /// c[rows, panel] = a[rows, keys] * b[keys, panel], and the old c. What a half leaves out are
@@ -192,8 +201,13 @@ void MultiplyByKeys(Product x, int64_t rows, const BlockMask& mask) {
 
 HWY_ATTR void AttendImpl(const Panel& panel, const KeyBlock& keys, const BlockMask& mask) {
   const Wide d;
-  MultiplyKeys({keys.k, register_rows, panel.q, width, keys.depth, panel.scores, width, keys.v},
-               keys.count, mask);
+  if (keys.in_rows) {
+    MultiplyKeyRows({keys.k, 1, panel.q, width, keys.depth, panel.scores, width, keys.v},
+                    keys.depth, keys.count, mask);
+  } else {
+    MultiplyKeys({keys.k, register_rows, panel.q, width, keys.depth, panel.scores, width, keys.v},
+                 keys.count, mask);
+  }
   HWY_ALIGN float max[width];
   HWY_ALIGN float factor[width];
   std::copy_n(panel.max, width, max);
@@ -270,68 +284,52 @@ void MultiplyByQueries(const BackwardBlock& x, const BlockMask& mask, const floa
   }
 }
 
+/// c[queries, stride] = scores[keys, queries] * k[keys, stride], and the old c.
+template <Old old>
+void MultiplyToQueries(const BackwardBlock& x, const BlockMask& mask) {
+  const int64_t of_first = KeysOfHalf(0, x.count, mask);
+  const int64_t first = of_first == x.count ? x.queries : std::min(x.queries, half);
+  for (int64_t column = 0; column < x.depth_stride; column += width) {
+    Product product{x.scores, width,         x.k_rows + column, x.depth_stride,
+                    of_first, x.dq + column, x.depth_stride,    x.q_rows};
+    MultiplyRows<1, old>(product, first, EvenStep(first), 1);
+    if (first == x.queries) continue;
+    product.a += half;
+    product.c += half * x.depth_stride;
+    product.depth = x.count;
+    MultiplyRows<1, old>(product, x.queries - half, EvenStep(x.queries - half), 1);
+  }
+}
+
 /// The products that go to gradients.
 template <Old of_queries, Old of_keys>
 void MultiplyBack(const BackwardBlock& x, const BlockMask& mask) {
-  MultiplyByKeys<of_queries>({x.k_rows, x.depth, x.scores, width, x.count, x.dq, width, x.q_rows},
-                             x.depth, mask);
+  MultiplyToQueries<of_queries>(x, mask);
   MultiplyByQueries<of_keys>(x, mask, x.scores, x.q_rows, x.depth_stride, x.dk);
   MultiplyByQueries<of_keys>(x, mask, x.weights, x.g_rows, x.value_stride, x.dv);
 }
 
 void AttendBackImpl(const BackwardBlock& x, const BlockMask& mask) {
-  MultiplyKeys({x.k, register_rows, x.q, width, x.depth, x.weights, width, x.v}, x.count, mask);
-  MultiplyKeys({x.v, register_rows, x.g, width, x.value_depth, x.scores, width, x.k_rows}, x.count,
-               mask);
+  if (x.k == nullptr) {
+    MultiplyKeyRows({x.k_rows, 1, x.q, width, x.depth, x.weights, width, x.v_rows}, x.depth_stride,
+                    x.count, mask);
+  } else {
+    MultiplyKeys({x.k, register_rows, x.q, width, x.depth, x.weights, width, x.k_rows}, x.count,
+                 mask);
+  }
+  if (x.v == nullptr) {
+    MultiplyKeyRows({x.v_rows, 1, x.g, width, x.value_depth, x.scores, width, x.k_rows},
+                    x.value_stride, x.count, mask);
+  } else {
+    MultiplyKeys({x.v, register_rows, x.g, width, x.value_depth, x.scores, width, x.k_rows},
+                 x.count, mask);
+  }
   WeighBack(x, mask);
   using Back = void (*)(const BackwardBlock&, const BlockMask&);
   static constexpr Back backs[2][2] = {
       {&MultiplyBack<Old::added, Old::added>, &MultiplyBack<Old::added, Old::none>},
       {&MultiplyBack<Old::none, Old::added>, &MultiplyBack<Old::none, Old::none>}};
   backs[x.first_of_queries][x.first_of_keys](x, mask);
-}
-
-HWY_ATTR void ScaleImpl(const float* in, int64_t count, float by, float* out) {
-  const Wide d;
-  const Vector factor = hn::Set(d, by);
-  int64_t i = 0;
-  for (; i + half <= count; i += half) {
-    hn::StoreU(hn::Mul(hn::LoadU(d, in + i), factor), d, out + i);
-  }
-  for (; i < count; ++i) out[i] = in[i] * by;
-}
-
-HWY_ATTR void AddImpl(const float* in, int64_t count, float* out) {
-  const Wide d;
-  int64_t i = 0;
-  for (; i + half <= count; i += half) {
-    hn::StoreU(hn::Add(hn::LoadU(d, out + i), hn::LoadU(d, in + i)), d, out + i);
-  }
-  for (; i < count; ++i) out[i] += in[i];
-}
-
-HWY_ATTR float DotImpl(const float* x, const float* y, int64_t count) {
-  const Wide d;
-  Vector sum = hn::Zero(d);
-  int64_t i = 0;
-  for (; i + half <= count; i += half) sum = Fma(hn::LoadU(d, x + i), hn::LoadU(d, y + i), sum);
-  float total = hn::GetLane(hn::SumOfLanes(d, sum));
-  for (; i < count; ++i) total += x[i] * y[i];
-  return total;
-}
-
-HWY_ATTR void MarkHiddenImpl(const char* seen, int64_t count, float* out) {
-  const Wide d;
-  const hn::Rebind<uint8_t, Wide> bytes;
-  const hn::Rebind<int32_t, Wide> whole;
-  const auto* from = reinterpret_cast<const uint8_t*>(seen);
-  int64_t i = 0;
-  for (; i + half <= count; i += half) {
-    const auto value = hn::PromoteTo(whole, hn::LoadU(bytes, from + i));
-    const auto zero = hn::BitCast(d, hn::VecFromMask(whole, hn::Eq(value, hn::Zero(whole))));
-    hn::StoreU(hn::And(zero, hn::Set(d, 1.0f)), d, out + i);
-  }
-  for (; i < count; ++i) out[i] = from[i] != 0 ? 0.0f : 1.0f;
 }
 
 Panels PanelsImpl() { return {register_rows, width}; }
@@ -344,18 +342,10 @@ HWY_AFTER_NAMESPACE();
 namespace rill::attention_kernels {
 
 HWY_EXPORT(PanelsImpl);
-HWY_EXPORT(MarkHiddenImpl);
 HWY_EXPORT(AttendImpl);
 HWY_EXPORT(AttendBackImpl);
-HWY_EXPORT(ScaleImpl);
-HWY_EXPORT(AddImpl);
-HWY_EXPORT(DotImpl);
 
 Panels panels() { return HWY_DYNAMIC_DISPATCH(PanelsImpl)(); }
-
-void mark_hidden(const char* seen, int64_t count, float* out) {
-  HWY_DYNAMIC_DISPATCH(MarkHiddenImpl)(seen, count, out);
-}
 
 void attend(const Panel& panel, const KeyBlock& keys, const BlockMask& mask) {
   HWY_DYNAMIC_DISPATCH(AttendImpl)(panel, keys, mask);
@@ -365,16 +355,9 @@ void attend_back(const BackwardBlock& block, const BlockMask& mask) {
   HWY_DYNAMIC_DISPATCH(AttendBackImpl)(block, mask);
 }
 
-void scale(const float* in, int64_t count, float by, float* out) {
-  HWY_DYNAMIC_DISPATCH(ScaleImpl)(in, count, by, out);
-}
-
-void add(const float* in, int64_t count, float* out) {
-  HWY_DYNAMIC_DISPATCH(AddImpl)(in, count, out);
-}
-
-float dot(const float* x, const float* y, int64_t count) {
-  return HWY_DYNAMIC_DISPATCH(DotImpl)(x, y, count);
+bool reads_key_rows(int64_t stride) {
+  const int64_t width = panels().queries;
+  return stride == width || stride == 2 * width;
 }
 
 }  // namespace rill::attention_kernels

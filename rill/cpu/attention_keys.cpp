@@ -14,6 +14,22 @@ bool values_lie_right(const AttentionProblem& problem) {
 
 }  // namespace
 
+void pack_key_rows(const HeadTensor& x, const char* from, int64_t count, int64_t depth,
+                   int64_t stride, float* out) {
+  if (x.has_float_rows()) {
+    const auto* floats = reinterpret_cast<const float*>(from);
+    return attention_kernels::copy_rows({floats, x.strides[2], count, depth, out, stride});
+  }
+  gemm_kernel::Side side{from, x.dtype, x.strides[3], x.strides[2]};
+  if (depth == stride) return gemm_kernel::pack(side, depth, count, depth, out);
+  std::fill_n(out, count * stride, 0.0f);
+  const int64_t step = x.strides[2] * static_cast<int64_t>(size_of(x.dtype));
+  for (int64_t i = 0; i < count; ++i, from += step, out += stride) {
+    side.data = from;
+    gemm_kernel::pack(side, depth, 1, depth, out);
+  }
+}
+
 int64_t PackedKeys::block() { return 144; }
 
 int64_t PackedKeys::padded(const AttentionProblem& problem) {
@@ -29,6 +45,7 @@ int64_t PackedKeys::pairs_at_once(const AttentionProblem& problem, int64_t float
 PackedKeys::PackedKeys(const AttentionProblem& problem, int64_t first_pair, int64_t pairs)
     : problem_(problem),
       first_(first_pair),
+      in_rows_(attention_kernels::reads_key_rows(problem.depth)),
       own_values_(values_lie_right(problem)),
       k_size_(padded(problem) * problem.depth),
       v_size_(own_values_ ? 0 : problem.keys * problem.value_depth),
@@ -49,6 +66,7 @@ attention_kernels::KeyBlock PackedKeys::at(int64_t pair, int64_t start, int64_t 
   return {count,
           problem_.depth,
           problem_.value_depth,
+          in_rows_,
           k + start * problem_.depth,
           v + start * problem_.value_depth,
           problem_.value_depth};
@@ -60,15 +78,17 @@ void PackedKeys::pack(int64_t pair, int64_t start) const {
   const int64_t count = std::min(block(), problem_.keys - start);
   float* k = scratch_.as<float>() + (pair - first_) * (k_size_ + v_size_);
   const HeadTensor& keys = problem_.k;
-  gemm_kernel::pack({keys.at(batch, head, start), keys.dtype, keys.strides[2], keys.strides[3]},
-                    count, problem_.depth, attention_kernels::panels().keys,
-                    k + start * problem_.depth);
+  const char* from = keys.at(batch, head, start);
+  if (in_rows_) {
+    pack_key_rows(keys, from, count, problem_.depth, problem_.depth, k + start * problem_.depth);
+  } else {
+    gemm_kernel::pack({from, keys.dtype, keys.strides[2], keys.strides[3]}, count, problem_.depth,
+                      attention_kernels::panels().keys, k + start * problem_.depth);
+  }
   if (own_values_) return;
   const HeadTensor& values = problem_.v;
-  gemm_kernel::pack(
-      {values.at(batch, head, start), values.dtype, values.strides[3], values.strides[2]},
-      problem_.value_depth, count, problem_.value_depth,
-      k + k_size_ + start * problem_.value_depth);
+  pack_key_rows(values, values.at(batch, head, start), count, problem_.value_depth,
+                problem_.value_depth, k + k_size_ + start * problem_.value_depth);
 }
 
 }  // namespace rill

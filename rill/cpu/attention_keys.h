@@ -6,8 +6,13 @@
 
 namespace rill {
 
-/// Keys in packed panels, values as compact float32 rows, for some pairs of batch and head. Packed
-/// by the pool; lies with the thread that makes it.
+/// Keys or values as float32 rows `stride` apart, a multiple of the panel or the depth itself; zero
+/// beyond the depth.
+void pack_key_rows(const HeadTensor& x, const char* from, int64_t count, int64_t depth,
+                   int64_t stride, float* out);
+
+/// Keys as the kernels read them, in rows or packed panels, values as compact float32 rows, for
+/// some pairs of batch and head. Packed by the pool; lies with the thread that makes it.
 class PackedKeys {
  public:
   PackedKeys(const AttentionProblem& problem, int64_t first_pair, int64_t pairs);
@@ -26,6 +31,7 @@ class PackedKeys {
 
   const AttentionProblem& problem_;
   int64_t first_;
+  bool in_rows_;     // the keys
   bool own_values_;  // the operand lies right
   int64_t k_size_;   // floats of a pair
   int64_t v_size_;

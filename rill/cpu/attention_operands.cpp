@@ -25,6 +25,19 @@ void write_row(float* row, int64_t depth, float factor, Dtype dtype, char* out) 
   gemm_kernel::narrow(dtype, row, depth, out);
 }
 
+void write_rows(float* rows, int64_t stride, int64_t count, int64_t depth, float factor,
+                const HeadTensor& out, const char* to) {
+  char* first = const_cast<char*>(to);
+  if (out.dtype == Dtype::float32) {
+    auto* floats = reinterpret_cast<float*>(first);
+    return attention_kernels::scale({rows, stride, count, depth, floats, out.strides[2]}, factor);
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    write_row(rows + i * stride, depth, factor, out.dtype,
+              first + i * out.strides[2] * size_of(out.dtype));
+  }
+}
+
 AttentionProblem::AttentionProblem(const Launch& launch)
     : q(launch.in(0)), k(launch.in(1)), v(launch.in(2)), operands(3) {
   const auto& attrs = launch.attrs<AttentionAttrs>();
@@ -46,7 +59,20 @@ AttentionProblem::AttentionProblem(const Launch& launch)
   group = heads / kv_heads;
 }
 
+bool RowPanel::pack_directly(const HeadTensor& x, int64_t depth, float by, float* lanes,
+                             float* rows, int64_t stride) const {
+  const int64_t query = first % problem.queries;
+  const bool of_one_head = query + count <= problem.queries;
+  if (!x.has_float_rows() || !of_one_head) return false;
+  const int64_t head = pair % problem.kv_heads * problem.group + first / problem.queries;
+  const auto* from = reinterpret_cast<const float*>(x.at(batch(), head, query));
+  attention_kernels::pack_queries({from, x.strides[2], count, depth, rows, stride}, by, lanes);
+  return true;
+}
+
 void RowPanel::pack(const HeadTensor& x, int64_t depth, float by, float* out, float* room) const {
+  const bool of_kernel = width == attention_kernels::panels().queries;
+  if (of_kernel && pack_directly(x, depth, by, out, nullptr, 0)) return;
   each_run([&](int64_t head, int64_t query, int64_t lane, int64_t n) {
     gemm_kernel::Side side{x.at(batch(), head, query), x.dtype, x.strides[2], x.strides[3]};
     if (n == count) return gemm_kernel::pack(side, n, depth, width, out);
@@ -71,14 +97,35 @@ void RowPanel::pack_rows(const HeadTensor& x, int64_t depth, int64_t stride, flo
   });
 }
 
+void RowPanel::pack_both(const HeadTensor& x, int64_t depth, float by, int64_t stride, float* out,
+                         float* rows, float* room) const {
+  if (pack_directly(x, depth, by, out, rows, stride)) return;
+  pack(x, depth, by, out, room);
+  pack_rows(x, depth, stride, rows);
+}
+
 void RowPanel::write(const float* columns, int64_t depth, const float* factors, float* room,
                      const HeadTensor& out) const {
   gemm_kernel::pack({columns, Dtype::float32, width, 1}, depth, count, depth, room);
   each_run([&](int64_t head, int64_t query, int64_t lane, int64_t n) {
+    if (out.dtype == Dtype::float32) {
+      char* to = const_cast<char*>(out.at(batch(), head, query));
+      return attention_kernels::scale_each(
+          {room + lane * depth, depth, n, depth, reinterpret_cast<float*>(to), out.strides[2]},
+          factors + lane);
+    }
     for (int64_t i = 0; i < n; ++i) {
       write_row(room + (lane + i) * depth, depth, factors[lane + i], out.dtype,
                 const_cast<char*>(out.at(batch(), head, query + i)));
     }
+  });
+}
+
+void RowPanel::write_rows(float* rows, int64_t depth, int64_t stride, float factor,
+                          const HeadTensor& out) const {
+  each_run([&](int64_t head, int64_t query, int64_t lane, int64_t n) {
+    rill::write_rows(rows + lane * stride, stride, n, depth, factor, out,
+                     out.at(batch(), head, query));
   });
 }
 

@@ -19,6 +19,8 @@ struct HeadTensor {
     return data + (batch * strides[0] + head * strides[1] + i * strides[2]) * size_of(dtype);
   }
 
+  bool has_float_rows() const { return dtype == Dtype::float32 && strides[3] == 1; }
+
   const char* data = nullptr;
   Dtype dtype = Dtype::float32;
   int64_t strides[4] = {};
@@ -30,6 +32,10 @@ void allocate_heads(Output& out, const Output& like);
 
 /// Writes a row times a factor as elements of `dtype`; the row may be overwritten.
 void write_row(float* row, int64_t depth, float factor, Dtype dtype, char* out);
+
+/// The same for `count` rows, `stride` apart, that begin at `to` of `out`.
+void write_rows(float* rows, int64_t stride, int64_t count, int64_t depth, float factor,
+                const HeadTensor& out, const char* to);
 
 /// The problem of a node: attention_op, or attention_gradient_op, whose operands begin alike.
 struct AttentionProblem {
@@ -74,10 +80,17 @@ struct RowPanel {
   void pack(const HeadTensor& x, int64_t depth, float scale, float* out, float* room) const;
   /// The same as rows [count][stride], not scaled, zero beyond the depth.
   void pack_rows(const HeadTensor& x, int64_t depth, int64_t stride, float* out) const;
+  /// Both forms.
+  void pack_both(const HeadTensor& x, int64_t depth, float scale, int64_t stride, float* out,
+                 float* rows, float* room) const;
   /// Writes rows of something like the queries: `columns` [depth][width], each times its factor.
   /// `room` is of the same size.
   void write(const float* columns, int64_t depth, const float* factors, float* room,
              const HeadTensor& out) const;
+
+  /// The same of rows [count][stride], which may be overwritten, times one factor.
+  void write_rows(float* rows, int64_t depth, int64_t stride, float factor,
+                  const HeadTensor& out) const;
 
   /// The keys that any row of the panel needs.
   int64_t end_of_keys() const;
@@ -98,6 +111,9 @@ struct RowPanel {
       lane += n;
     }
   }
+  /// Both forms, or the first alone, of floats that lie as the kernel reads them; else false.
+  bool pack_directly(const HeadTensor& x, int64_t depth, float scale, float* lanes, float* rows,
+                     int64_t stride) const;
   void pack_mask(int64_t start, int64_t keys, float* tile, float* room) const;
   void pack_boolean_mask(int64_t start, int64_t keys, float* tile, float* room) const;
 };

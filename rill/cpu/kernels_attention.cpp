@@ -22,6 +22,7 @@ namespace {
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr int64_t few_rows = 8;           // so few read keys and values as they lie
 constexpr int64_t keys_of_chunk = 256;    // for them
+constexpr int64_t pairs_a_thread = 8;     // if so many, a pair with one block of keys is a task
 constexpr int64_t wave_floats = 1 << 22;  // of keys and values, packed at once
 
 /// Where results go: elements of the output's dtype, and max and sum of each row.
@@ -82,10 +83,25 @@ void attend_panel(const RowPanel& rows, const PackedKeys& keys, const Results& r
   rows.write(out, problem.value_depth, factors, room, results.rows);
 }
 
+void attend_pair_panel(const AttentionProblem& problem, const PackedKeys& keys,
+                       const Results& results, int64_t pair, int64_t panel) {
+  const int64_t width = attention_kernels::panels().queries;
+  const int64_t row = panel * width;
+  attend_panel({problem, pair, row, std::min(width, problem.rows() - row), width}, keys, results);
+}
+
 /// Many queries: keys are packed once, then each panel of queries passes over them.
 void attend_panels(const AttentionProblem& problem, const Results& results) {
-  const int64_t width = attention_kernels::panels().queries;
-  const int64_t panels = problem.count_panels(width);
+  const int64_t panels = problem.count_panels(attention_kernels::panels().queries);
+  if (problem.keys <= PackedKeys::block() && problem.pairs() >= pairs_a_thread * parallel_width()) {
+    // What a pair's task packs stays in its core's cache.
+    return parallel_for(problem.pairs(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t pair = begin; pair < end; ++pair) {
+        PackedKeys keys(problem, pair, 1);
+        for (int64_t i = panels; i-- > 0;) attend_pair_panel(problem, keys, results, pair, i);
+      }
+    });
+  }
   const int64_t wave = PackedKeys::pairs_at_once(problem, wave_floats);
   for (int64_t first = 0; first < problem.pairs(); first += wave) {
     int64_t pairs = std::min(wave, problem.pairs() - first);
@@ -93,10 +109,7 @@ void attend_panels(const AttentionProblem& problem, const Results& results) {
     parallel_for(pairs * panels, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         // The last panels of a causal mask see most: they come first.
-        int64_t row = (panels - 1 - i % panels) * width;
-        RowPanel rows{problem, first + i / panels, row, std::min(width, problem.rows() - row),
-                      width};
-        attend_panel(rows, keys, results);
+        attend_pair_panel(problem, keys, results, first + i / panels, panels - 1 - i % panels);
       }
     });
   }

@@ -59,27 +59,36 @@ class AttentionGradient {
 
   void run() {
     const int64_t rows = problem_.pairs() * problem_.rows();
-    const int64_t panel_size = problem_.depth * width_;
+    // The only task of a pair finds and writes what else belongs to all of them, while it is near.
+    const bool alone = splits_ == 1;
+    const int64_t partials = alone ? 0 : splits_ * problem_.pairs() * panels_;
     Scratch deltas(static_cast<size_t>(rows) * sizeof(float));
-    Scratch partial(static_cast<size_t>(splits_ * problem_.pairs() * panels_ * panel_size) *
-                    sizeof(float));
+    Scratch partial(static_cast<size_t>(partials * panel_size()) * sizeof(float));
     delta_ = deltas.as<float>();
     partial_dq_ = partial.as<float>();
-    parallel_for(rows, 64, [&](int64_t begin, int64_t end) { find_deltas(begin, end); });
+    if (!alone) {
+      parallel_for(rows, 64, [&](int64_t begin, int64_t end) { find_deltas(begin, end); });
+    }
     parallel_for(problem_.pairs() * splits_, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) back_through_keys(i / splits_, i % splits_);
+      for (int64_t i = begin; i < end; ++i) {
+        if (alone) back_through_pair(i);
+        else back_through_keys(i / splits_, i % splits_, partial_dq(i % splits_, i / splits_));
+      }
     });
-    parallel_for(problem_.pairs() * panels_, 4, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) write_dq(i / panels_, i % panels_);
-    });
+    if (!alone) {
+      parallel_for(problem_.pairs() * panels_, 4, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) add_dq(i / panels_, i % panels_);
+      });
+    }
     if (dsinks_ != nullptr) back_to_sinks();
   }
 
  private:
   int64_t rounded(int64_t depth) const { return (depth + width_ - 1) / width_ * width_; }
-  float* partial_dq(int64_t split, int64_t pair, int64_t panel) const {
-    return partial_dq_ +
-           ((split * problem_.pairs() + pair) * panels_ + panel) * problem_.depth * width_;
+  int64_t panel_size() const { return width_ * depth_stride_; }
+  /// What a split of the keys adds to the queries of a pair, [panels][panel][depth_stride].
+  float* partial_dq(int64_t split, int64_t pair) const {
+    return partial_dq_ + (split * problem_.pairs() + pair) * panels_ * panel_size();
   }
 
   RowPanel panel_of(int64_t pair, int64_t panel) const {
@@ -96,12 +105,21 @@ class AttentionGradient {
     auto row_of = [&](const HeadTensor& x, int64_t row, float* widened) {
       int64_t head = row / problem_.queries;
       const char* from = x.at(head / problem_.heads, head % problem_.heads, row % problem_.queries);
-      if (x.dtype == Dtype::float32 && x.strides[3] == 1) {
+      if (x.has_float_rows()) {
         return reinterpret_cast<const float*>(from);
       }
       gemm_kernel::pack({from, x.dtype, x.strides[3], 0}, n, 1, n, widened);
       return static_cast<const float*>(widened);
     };
+    if (g_.has_float_rows() && y_.has_float_rows()) {
+      for (int64_t row = begin; row < end;) {
+        const int64_t count = std::min(end - row, problem_.queries - row % problem_.queries);
+        attention_kernels::dots(row_of(g_, row, g), g_.strides[2], row_of(y_, row, y),
+                                y_.strides[2], count, n, delta_ + row);
+        row += count;
+      }
+      return;
+    }
     for (int64_t row = begin; row < end; ++row) {
       delta_[row] = attention_kernels::dot(row_of(g_, row, g), row_of(y_, row, y), n);
     }
@@ -111,20 +129,37 @@ class AttentionGradient {
   float inverse_sum_of(int64_t flat) const { return 1 / stats_.as<float>()[2 * flat + 1]; }
 
   struct Operands {
-    float *k, *v, *k_rows, *q, *q_rows, *g, *g_rows, *max, *inverse, *delta, *limit;
+    float *k = nullptr, *v = nullptr;  // where panels are needed
+    float *k_rows, *v_rows, *q, *q_rows, *g, *g_rows, *max, *inverse, *delta, *limit;
     float *weights, *scores, *tile, *room, *dk, *dv;
   };
 
-  void back_through_keys(int64_t pair, int64_t split) const {
+  void back_through_pair(int64_t pair) const {
+    const int64_t rows = problem_.rows();
+    find_deltas(pair * rows, (pair + 1) * rows);
+    Room room(panels_ * panel_size());
+    float* dq = room.take(panels_ * panel_size());
+    back_through_keys(pair, 0, dq);
+    for (int64_t panel = 0; panel < panels_; ++panel) {
+      write_dq(pair, panel, dq + panel * panel_size());
+    }
+  }
+
+  void back_through_keys(int64_t pair, int64_t split, float* dq) const {
     const int64_t block = PackedKeys::block();
     const int64_t most = std::max({block, problem_.depth, problem_.value_depth});
     Room room((block + key_panel_) * (problem_.depth + problem_.value_depth) +
-              block * (problem_.depth + depth_stride_ + value_stride_) +
+              2 * block * (depth_stride_ + value_stride_) +
               width_ * (2 * most + 2 * depth_stride_ + 2 * value_stride_ + 3 * block + 4));
     Operands x;
-    x.k = room.take((block + key_panel_) * problem_.depth);
-    x.v = room.take((block + key_panel_) * problem_.value_depth);
-    x.k_rows = room.take(block * problem_.depth);
+    if (!attention_kernels::reads_key_rows(depth_stride_)) {
+      x.k = room.take((block + key_panel_) * problem_.depth);
+    }
+    if (!attention_kernels::reads_key_rows(value_stride_)) {
+      x.v = room.take((block + key_panel_) * problem_.value_depth);
+    }
+    x.k_rows = room.take(block * depth_stride_);
+    x.v_rows = room.take(block * value_stride_);
     x.dk = room.take(block * depth_stride_);
     x.dv = room.take(block * value_stride_);
     x.q = room.take(width_ * depth_stride_);
@@ -138,21 +173,22 @@ class AttentionGradient {
     for (float** lanes : {&x.max, &x.inverse, &x.delta, &x.limit}) *lanes = room.take(width_);
     int64_t last = std::min(blocks_, (split + 1) * blocks_of_split_);
     for (int64_t i = split * blocks_of_split_; i < last; ++i) {
-      back_through_block(pair, split, i * block, x);
+      back_through_block(pair, split, i * block, dq, x);
     }
   }
 
   /// The last queries come first: they see all keys of the block that any sees.
-  void back_through_block(int64_t pair, int64_t split, int64_t start, const Operands& x) const {
+  void back_through_block(int64_t pair, int64_t split, int64_t start, float* dq_of_pair,
+                          const Operands& x) const {
     const int64_t count = std::min(PackedKeys::block(), problem_.keys - start);
     const bool first_block = start == split * blocks_of_split_ * PackedKeys::block();
     pack_keys(pair, start, count, x);
     for (int64_t panel = panels_; panel-- > 0;) {
       RowPanel rows = panel_of(pair, panel);
-      float* dq = partial_dq(split, pair, panel);
+      float* dq = dq_of_pair + panel * panel_size();
       int64_t seen = std::min(count, rows.end_of_keys() - start);
       if (seen <= 0) {
-        if (first_block) std::fill_n(dq, problem_.depth * width_, 0.0f);
+        if (first_block) std::fill_n(dq, panel_size(), 0.0f);
         continue;
       }
       pack_rows(rows, x);
@@ -163,6 +199,7 @@ class AttentionGradient {
                                       x.k,
                                       x.v,
                                       x.k_rows,
+                                      x.v_rows,
                                       x.q,
                                       x.q_rows,
                                       x.g,
@@ -190,20 +227,25 @@ class AttentionGradient {
     const int64_t head = pair % problem_.kv_heads;
     const HeadTensor& k = problem_.k;
     const HeadTensor& v = problem_.v;
-    const char* from = k.at(batch, head, start);
-    gemm_kernel::pack({from, k.dtype, k.strides[2], k.strides[3]}, count, problem_.depth,
-                      key_panel_, x.k);
-    gemm_kernel::pack({from, k.dtype, k.strides[3], k.strides[2]}, problem_.depth, count,
-                      problem_.depth, x.k_rows);
-    gemm_kernel::pack({v.at(batch, head, start), v.dtype, v.strides[2], v.strides[3]}, count,
-                      problem_.value_depth, key_panel_, x.v);
+    const char* keys = k.at(batch, head, start);
+    const char* values = v.at(batch, head, start);
+    pack_key_rows(k, keys, count, problem_.depth, depth_stride_, x.k_rows);
+    if (x.k != nullptr) {
+      gemm_kernel::pack({keys, k.dtype, k.strides[2], k.strides[3]}, count, problem_.depth,
+                        key_panel_, x.k);
+    }
+    if (x.v != nullptr) {
+      gemm_kernel::pack({values, v.dtype, v.strides[2], v.strides[3]}, count, problem_.value_depth,
+                        key_panel_, x.v);
+    } else {
+      pack_key_rows(v, values, count, problem_.value_depth, value_stride_, x.v_rows);
+    }
   }
 
   void pack_rows(const RowPanel& rows, const Operands& x) const {
-    rows.pack(problem_.q, problem_.depth, problem_.scale, x.q, x.room);
-    rows.pack_rows(problem_.q, problem_.depth, depth_stride_, x.q_rows);
-    rows.pack(g_, problem_.value_depth, 1, x.g, x.room);
-    rows.pack_rows(g_, problem_.value_depth, value_stride_, x.g_rows);
+    rows.pack_both(problem_.q, problem_.depth, problem_.scale, depth_stride_, x.q, x.q_rows,
+                   x.room);
+    rows.pack_both(g_, problem_.value_depth, 1, value_stride_, x.g, x.g_rows, x.room);
     for (int64_t lane = 0; lane < width_; ++lane) {
       int64_t flat = problem_.flat_row(rows.pair, rows.first + lane);
       bool there = lane < rows.count;  // else the weights are zero
@@ -215,23 +257,20 @@ class AttentionGradient {
 
   void write_keys(const HeadTensor& out, int64_t pair, int64_t start, int64_t count, int64_t depth,
                   int64_t stride, float factor, float* rows) const {
-    for (int64_t i = 0; i < count; ++i) {
-      const char* to = out.at(pair / problem_.kv_heads, pair % problem_.kv_heads, start + i);
-      write_row(rows + i * stride, depth, factor, out.dtype, const_cast<char*>(to));
-    }
+    const char* to = out.at(pair / problem_.kv_heads, pair % problem_.kv_heads, start);
+    write_rows(rows, stride, count, depth, factor, out, to);
   }
 
-  void write_dq(int64_t pair, int64_t panel) const {
-    const int64_t size = problem_.depth * width_;
-    float* total = partial_dq(0, pair, panel);
+  void write_dq(int64_t pair, int64_t panel, float* rows) const {
+    panel_of(pair, panel).write_rows(rows, problem_.depth, depth_stride_, problem_.scale, dq_);
+  }
+
+  void add_dq(int64_t pair, int64_t panel) const {
+    float* total = partial_dq(0, pair) + panel * panel_size();
     for (int64_t split = 1; split < splits_; ++split) {
-      attention_kernels::add(partial_dq(split, pair, panel), size, total);
+      attention_kernels::add(partial_dq(split, pair) + panel * panel_size(), panel_size(), total);
     }
-    Room room(size + width_);
-    float* turned = room.take(size);
-    float* factors = room.take(width_);
-    std::fill_n(factors, width_, problem_.scale);
-    panel_of(pair, panel).write(total, problem_.depth, factors, turned, dq_);
+    write_dq(pair, panel, total);
   }
 
   void back_to_sinks() const {

@@ -54,6 +54,8 @@ SIZES = [
     (1, 1, 1, 1, 1, 1, 1),
     (2, 2, 2, 128, 128, 32, 32),  # whole panels
     (1, 1, 1, 300, 310, 64, 96),  # several blocks
+    (9, 4, 4, 20, 30, 32, 12),  # a task for each pair of batch and head
+    (9, 4, 2, 40, 150, 7, 40),  # the same of several blocks, where it goes back
 ]
 MASKS = {
     "none": lambda *_: None,
