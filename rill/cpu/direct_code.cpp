@@ -37,7 +37,7 @@ DirectCode::DirectCode(const Program& program, const ProgramCode& code,
       return code.low.same_as[store.reg] == reg;
     });
   };
-  for (uint16_t reg = 0; reg < operands.size(); ++reg) {
+  for (uint16_t reg = 0; reg < static_cast<uint16_t>(operands.size()); ++reg) {
     stored_.push_back(operands[reg].is_stored_half() && stored_from(reg) == 0 &&
                       read_by_chains(code, reg));
   }

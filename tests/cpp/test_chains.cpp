@@ -103,7 +103,7 @@ std::vector<std::vector<float>> run_on_halves(const Program& program, const Chai
   auto values = inputs_of<float>(program, registers, n);
   std::vector<std::unique_ptr<Halves>> halves;
   std::vector<void*> where;
-  for (uint16_t reg = 0; reg < registers; ++reg) {
+  for (uint16_t reg = 0; reg < static_cast<uint16_t>(registers); ++reg) {
     halves.push_back(std::make_unique<Halves>());
     where.push_back(halves.back()->data());
     if (reg < tiles) narrowing(half)(where.back(), values[reg].data(), nullptr, nullptr, n);
