@@ -22,7 +22,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 using copy_kernels::Transpose;
 
 constexpr int64_t line = 64;  // bytes of a cache line, the width of a transposed tile
-constexpr int64_t read_ahead = 4 * line;
 
 void StreamCopy(uint8_t* HWY_RESTRICT dst, const uint8_t* HWY_RESTRICT src, size_t bytes) {
   const hn::CappedTag<uint8_t, line> d;
@@ -127,7 +126,7 @@ HWY_INLINE void TransposeTile(const uint8_t* src, int64_t src_step, uint8_t* dst
   alignas(line) uint8_t tile[height * line];
   const hn::CappedTag<uint8_t, line> bytes;
   for (int r = 0; r < height; ++r) {
-    if constexpr (stream) prefetch_later(src + r * src_step + read_ahead);
+    if constexpr (stream) prefetch_later(src + r * src_step + 4 * line);
     for (int64_t k = 0; k < line; k += hn::Lanes(bytes)) {
       hn::Store(hn::LoadU(bytes, src + r * src_step + k), bytes, tile + r * line + k);
     }
