@@ -32,6 +32,7 @@ bool read_by_chains(const ProgramCode& code, uint16_t reg, int only = any_chain)
 
 DirectCode::DirectCode(const Program& program, const ProgramCode& code,
                        std::span<const TileOperand> operands, std::span<TileStore> stores) {
+  if (code.chains.all.empty()) return;
   auto stored_from = [&](uint16_t reg) {
     return std::count_if(stores.begin(), stores.end(), [&](const TileStore& store) {
       return code.low.same_as[store.reg] == reg;
