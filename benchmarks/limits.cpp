@@ -106,7 +106,8 @@ std::vector<double> pass(int threads, double seconds, Step step) {
   });
 }
 
-/// The sums are named one by one: an array of them would stay in memory.
+/// The sums are named one by one: an array of them would stay in memory. They are equal, which the
+/// compiler must not see.
 std::vector<double> gflops(int threads, double seconds) {
   constexpr int chains = 12, steps = 200'000;
   std::vector<float> sinks(threads);
@@ -118,9 +119,9 @@ std::vector<double> gflops(int threads, double seconds) {
       s0 = s0 * a + b, s1 = s1 * a + b, s2 = s2 * a + b, s3 = s3 * a + b;
       s4 = s4 * a + b, s5 = s5 * a + b, s6 = s6 * a + b, s7 = s7 * a + b;
       s8 = s8 * a + b, s9 = s9 * a + b, s10 = s10 * a + b, s11 = s11 * a + b;
-#if defined(__AVX512F__)
-      asm volatile("" : "+v"(s0), "+v"(s1), "+v"(s2), "+v"(s3), "+v"(s4), "+v"(s5));
-      asm volatile("" : "+v"(s6), "+v"(s7), "+v"(s8), "+v"(s9), "+v"(s10), "+v"(s11));
+#if defined(__SSE__)
+      asm volatile("" : "+x"(s0), "+x"(s1), "+x"(s2), "+x"(s3), "+x"(s4), "+x"(s5));
+      asm volatile("" : "+x"(s6), "+x"(s7), "+x"(s8), "+x"(s9), "+x"(s10), "+x"(s11));
 #endif
     }
     const Vector all = s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7 + s8 + s9 + s10 + s11;

@@ -1,13 +1,16 @@
-// Convolutions: by oneDNN, or as matrix products of the input's patches.
-#include <array>
+// Convolutions: by our own kernel, by oneDNN, or as matrix products of the input's patches.
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "rill/cpu/backend.h"
+#include "rill/cpu/conv_direct.h"
 #include "rill/cpu/conv_onednn.h"
+#include "rill/cpu/conv_sizes.h"
 #include "rill/cpu/gemm.h"
 #include "rill/cpu/gemm_scratch.h"
 #include "rill/cpu/kernels.h"
+#include "rill/cpu/onednn.h"
 #include "rill/ops/conv.h"
 #include "rill/runtime/parallel.h"
 
@@ -17,36 +20,19 @@ namespace {
 
 constexpr int64_t patch_bytes = 256 << 10;  // that are laid out at once: they stay cached
 
-using Triple = std::array<int64_t, 3>;
-
-/// The values of the spatial axes, from `begin` on; `lacking` for axes that are not there, in
-/// front.
-Triple triple_of(const Shape& values, int begin, int axes, int64_t lacking) {
-  Triple result;
-  result.fill(lacking);
-  for (int i = 0; i < axes; ++i) result[3 - axes + i] = values[begin + i];
-  return result;
-}
-
 /// A convolution as a matrix product, group by group. Row r of the left matrix is what place r of
 /// the result sees, (kernel..., channels of the group); places are counted over all images.
 class Patches {
  public:
-  Patches(const ConvAttrs& attrs, const Shape& x, const Shape& w, const Shape& y, Dtype dtype)
-      : groups(attrs.groups),
-        in(x.back() / attrs.groups),
-        out(y.back() / attrs.groups),
+  Patches(const ConvSizes& sizes, Dtype dtype)
+      : groups(sizes.groups),
+        in(sizes.in),
+        out(sizes.out),
+        width(sizes.depth()),
+        places(sizes.places()),
         item(size_of(dtype)),
-        input_(triple_of(x, 1, x.ssize() - 2, 1)),
-        kernel_(triple_of(w, 1, x.ssize() - 2, 1)),
-        output_(triple_of(y, 1, x.ssize() - 2, 1)),
-        stride_(triple_of(attrs.stride, 0, x.ssize() - 2, 1)),
-        low_(triple_of(attrs.low, 0, x.ssize() - 2, 0)),
-        dilation_(triple_of(attrs.dilation, 0, x.ssize() - 2, 1)) {
-    width = kernel_[0] * kernel_[1] * kernel_[2] * in;
-    places = y[0] * output_[0] * output_[1] * output_[2];
-    at_once = std::max<int64_t>(16, patch_bytes / (width * item));
-  }
+        at_once(std::max<int64_t>(16, patch_bytes / (width * item))),
+        sizes_(sizes) {}
 
   int64_t groups, in, out;  // channels of a group
   int64_t width;            // of the matrix
@@ -61,8 +47,8 @@ class Patches {
       Triple at;
       int64_t image = place;
       for (int i = 2; i >= 0; --i) {
-        at[i] = image % output_[i] * stride_[i] - low_[i];
-        image /= output_[i];
+        at[i] = image % sizes_.output[i] * sizes_.stride[i] - sizes_.low[i];
+        image /= sizes_.output[i];
       }
       to = lay_out_row(channels, image, at, to);
     }
@@ -71,15 +57,16 @@ class Patches {
  private:
   char* lay_out_row(const char* channels, int64_t image, const Triple& at, char* to) const {
     const auto each = static_cast<size_t>(in * item);
-    for (int64_t i = 0; i < kernel_[0]; ++i) {
-      int64_t plane = at[0] + i * dilation_[0];
-      for (int64_t j = 0; j < kernel_[1]; ++j) {
-        int64_t row = at[1] + j * dilation_[1];
-        bool outside = plane < 0 || plane >= input_[0] || row < 0 || row >= input_[1];
-        int64_t first = ((image * input_[0] + plane) * input_[1] + row) * input_[2];
-        for (int64_t k = 0; k < kernel_[2]; ++k, to += each) {
-          int64_t column = at[2] + k * dilation_[2];
-          if (outside || column < 0 || column >= input_[2]) std::memset(to, 0, each);
+    for (int64_t i = 0; i < sizes_.kernel[0]; ++i) {
+      int64_t plane = at[0] + i * sizes_.dilation[0];
+      for (int64_t j = 0; j < sizes_.kernel[1]; ++j) {
+        int64_t row = at[1] + j * sizes_.dilation[1];
+        bool outside = plane < 0 || plane >= sizes_.input[0] || row < 0 || row >= sizes_.input[1];
+        int64_t first =
+            ((image * sizes_.input[0] + plane) * sizes_.input[1] + row) * sizes_.input[2];
+        for (int64_t k = 0; k < sizes_.kernel[2]; ++k, to += each) {
+          int64_t column = at[2] + k * sizes_.dilation[2];
+          if (outside || column < 0 || column >= sizes_.input[2]) std::memset(to, 0, each);
           else std::memcpy(to, channels + (first + column) * groups * in * item, each);
         }
       }
@@ -87,7 +74,7 @@ class Patches {
     return to;
   }
 
-  Triple input_, kernel_, output_, stride_, low_, dilation_;
+  const ConvSizes sizes_;
 };
 
 void convolve_patches(const Patches& patches, Dtype dtype, const char* x, const char* w, char* y) {
@@ -117,9 +104,14 @@ void run_conv(const Launch& launch) {
   const auto& attrs = launch.attrs<ConvAttrs>();
   RowMajor input(x);
   RowMajor weight(w);
+  const ConvSizes sizes(attrs, x.shape, w.shape, y.shape);
+  const bool has_instructions = x.dtype == Dtype::bfloat16 && onednn_has_bfloat16();
+  if (!has_instructions &&
+      conv_direct(sizes, x.dtype, input.as<char>(), weight.as<char>(), y.data)) {
+    return;
+  }
   if (conv_onednn(attrs, x, w, input.as<char>(), weight.as<char>(), y)) return;
-  convolve_patches(Patches(attrs, x.shape, w.shape, y.shape, x.dtype), x.dtype, input.as<char>(),
-                   weight.as<char>(), y.data);
+  convolve_patches(Patches(sizes, x.dtype), x.dtype, input.as<char>(), weight.as<char>(), y.data);
 }
 
 template <class T>
@@ -174,7 +166,7 @@ void run_conv_weight(const Launch& launch) {
   }
   RowMajor input(x);
   RowMajor cotangent(g);
-  Patches patches(launch.attrs<ConvAttrs>(), x.shape, w.shape, g.shape, x.dtype);
+  Patches patches(ConvSizes(launch.attrs<ConvAttrs>(), x.shape, w.shape, g.shape), x.dtype);
   if (x.dtype == Dtype::float64) {
     sum_weight(patches, input.as<char>(), cotangent.as<double>(),
                reinterpret_cast<double*>(w.data));

@@ -133,6 +133,37 @@ def test_many_rows_are_divided():
     check(values("float32", (2, 40, 8), (-1, 1)), values("float32", (4, 3, 8), seed=1), padding=30)
 
 
+# Sizes for which a kernel of our own reads the input as it lies: (input, kernel, out, options).
+DIRECT = [
+    ((2, 30, 56, 24), (3, 3), 32, {"padding": 1}),
+    ((3, 9, 61, 16), (3, 5), 20, {"padding": (0, 3), "stride": (1, 2)}),
+    ((1, 200, 16), (5,), 48, {"padding": 9}),
+    ((2, 90, 64), (3,), 16, {"stride": 3, "kernel_dilation": 2, "padding": 2}),
+    ((1, 3000, 32), (9,), 40, {"padding": 4, "groups": 2}),
+    ((1, 6, 7, 30, 16), (2, 3, 3), 16, {"padding": 1, "stride": (2, 1, 1)}),
+    ((2, 12, 20, 96), (3, 3), 96, {"padding": 1, "groups": 3}),
+    ((1, 8, 9, 600), (3, 3), 33, {"padding": 1}),
+    ((1, 10, 10, 16), (3, 3), 16, {"kernel_dilation": 60, "padding": 60}),
+    ((1, 5, 40, 16), (2, 2), 17, {"padding": ([3, -2], [-1, 40]), "flip": True}),
+]
+
+
+@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("size, kernel, outs, options", DIRECT)
+def test_wide_channels(size, kernel, outs, options, name):
+    x = values(name, size, (-1, 1))
+    w = values(name, (outs, *kernel, size[-1] // options.get("groups", 1)), (-1, 1), seed=1)
+    tolerance = {"float32": 2e-4, "float16": 0.05, "bfloat16": 0.4}[name]
+    check(x, w, name, tolerance, **options)
+
+
+def test_far_apart():
+    x, w = mx.ones((1, 4, 4, 16)), mx.ones((16, 3, 3, 16))
+    far = 10**6
+    y = mx.conv2d(x, w, padding=far, dilation=far)
+    assert y.shape == (1, 4, 4, 16) and mx.all(y == 16)
+
+
 def test_conv_functions_agree_with_conv_general():
     for axes in (1, 2, 3):
         x = mx.array(values("float32", (2, *range(6, 6 + axes), 4)))
