@@ -12,7 +12,8 @@ help:
 build:
 	@tools/build
 
-demo: build
+demo:
+	@tools/build release stubs
 	@$(PYTHON_ENV) examples/digits.py
 	@$(PYTHON_ENV) examples/using_streams.py
 

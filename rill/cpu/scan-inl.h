@@ -9,6 +9,7 @@
 
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "rill/cpu/half-inl.h"
@@ -122,23 +123,25 @@ HWY_INLINE void ScanLine(const Job& job) {
   bool aligned = reinterpret_cast<uintptr_t>(dst + at(0, Group::count)) % 64 == 0;
   const bool stream = job.stream && aligned;
   auto running = hn::Set(d, *carry);
-  int64_t done = 0;
-  for (; done + Group::count <= job.rows; done += Group::count) {
-    Group group;
-    group.template Load<reverse>(src + at(done, Group::count));
-    group.Scan(running);
-    if (dst != nullptr) group.template Store<reverse>(dst + at(done, Group::count), stream);
-  }
-  if (int64_t rest = job.rows - done; rest > 0) {
+  // One body for whole groups and the rest: it is long for some operations.
+  for (int64_t done = 0; done < job.rows; done += Group::count) {
+    const int64_t here = std::min(Group::count, job.rows - done);
+    const T* from = src + at(done, here);
+    T* to = dst == nullptr ? nullptr : dst + at(done, here);
     T values[Group::count];
-    for (T& value : values) value = T(Op::identity);
-    T* first = values + (reverse ? Group::count - rest : 0);
-    std::memcpy(first, src + at(done, rest), rest * sizeof(T));
+    T* const first = values + (reverse ? Group::count - here : 0);
+    const bool whole = here == Group::count;
+    if (!whole) {
+      std::fill_n(values, Group::count, T(Op::identity));
+      std::memcpy(first, from, here * sizeof(T));
+      from = values;
+    }
     Group group;
-    group.template Load<reverse>(values);
+    group.template Load<reverse>(from);
     group.Scan(running);
-    group.template Store<reverse>(values, false);
-    if (dst != nullptr) std::memcpy(dst + at(done, rest), first, rest * sizeof(T));
+    if (to == nullptr) continue;
+    group.template Store<reverse>(whole ? to : values, stream && whole);
+    if (!whole) std::memcpy(to, first, here * sizeof(T));
   }
   *carry = hn::GetLane(running);
 }
