@@ -289,30 +289,33 @@ void TransposeAll(const Transpose& job) {
   }
 }
 
-/// Past the cache.
-template <class T>
-void TransposeLarge(const Transpose& job) {
+/// Many rows and columns: by wide tiles past the cache, and within it where source rows fall on one
+/// set of the first cache.
+template <class T, bool stream>
+void TransposeMany(const Transpose& job) {
 #if HWY_TARGET != HWY_SCALAR
   using Tiles = WideTiles<T>;
-  if (parts_lines<T> && job.rows * int64_t{sizeof(T)} >= copy_kernels::tall_row_bytes &&
+  const bool one_set = (job.src_step | job.dst_step) % 4096 == 0 && sizeof(T) < 8;
+  if (parts_lines<T> && (stream || one_set) &&
+      job.rows * int64_t{sizeof(T)} >= copy_kernels::tall_row_bytes &&
       job.columns >= Tiles::height) {
-    Tiles{job}.template Run<true>();
+    Tiles{job}.template Run<stream>();
     const int64_t rows = job.rows / Tiles::width * Tiles::width;
     const int64_t columns = job.columns / Tiles::height * Tiles::height;
     Transpose below = job;
     below.src += rows * sizeof(T);
     below.dst += rows * job.dst_step;
     below.rows -= rows;
-    TransposeAll<T, true>(below);
+    TransposeAll<T, stream>(below);
     Transpose beside = job;
     beside.src += columns * job.src_step;
     beside.dst += columns * sizeof(T);
     beside.rows = rows;
     beside.columns -= columns;
-    return TransposeAll<T, true>(beside);
+    return TransposeAll<T, stream>(beside);
   }
 #endif
-  TransposeAll<T, true>(job);
+  TransposeAll<T, stream>(job);
 }
 
 template <class T>
@@ -324,8 +327,8 @@ void TransposeItems(const Transpose& job) {
     return TransposeEdge<T>(job.src + done * job.src_step, job.src_step, job.dst + done * sizeof(T),
                             job.dst_step, job.rows, job.columns - done);
   }
-  if (job.stream) TransposeLarge<T>(job);
-  else TransposeAll<T, false>(job);
+  if (job.stream) TransposeMany<T, true>(job);
+  else TransposeMany<T, false>(job);
 }
 
 void TransposeAny(int item_size, const Transpose& job) {
