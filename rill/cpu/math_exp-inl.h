@@ -10,6 +10,8 @@
 #define RILL_CPU_MATH_EXP_INL_H
 #endif
 
+#include <type_traits>
+
 #include "rill/cpu/math_core-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -44,12 +46,11 @@ HWY_INLINE Pair<V> ExpMantissa(D d, const ExpParts<V>& parts) {
   return FastTwoSum(sum.hi, sum.lo + parts.tail);
 }
 
-/// Exp(x) for x <= 0, or NaN: what is left of a number after the subtraction of the largest.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V ExpNotAboveOne(D d, V x) {
+HWY_INLINE V Exp(D d, V x) {
   using T = hn::TFromD<D>;
   using C = MathConstants<T>;
-  const V clamped = AtLeast(d, x, C::exp_limits[1]);
+  const V clamped = AtLeast(d, AtMost(d, x, C::exp_limits[0]), C::exp_limits[1]);
   const V n = RoundProduct(d, clamped, C::log2_e[0]).value;
   const V first = Fnma(n, hn::Set(d, C::ln2[0]), clamped);
   const V r = Fnma(n, hn::Set(d, C::ln2[1]), first);
@@ -57,9 +58,32 @@ HWY_INLINE V ExpNotAboveOne(D d, V x) {
   return ScaleByPowerOfTwo(d, above_one + hn::Set(d, 1), n);
 }
 
+/// Exp(x), the same bits, for x <= 0, or NaN: what is left of a number after the subtraction of the
+/// largest.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V Exp(D d, V x) {
-  return ExpNotAboveOne(d, AtMost(d, x, MathConstants<hn::TFromD<D>>::exp_limits[0]));
+HWY_INLINE V ExpNotAboveOne(D d, V x) {
+#if HWY_TARGET <= HWY_AVX3
+  return Exp(d, x);  // one instruction scales there
+#else
+  using T = hn::TFromD<D>;
+  using C = MathConstants<T>;
+  using Format = FloatFormat<T>;
+  const hn::RebindToUnsigned<D> du;
+  // The low bits of `biased` are the exponent field of 2^(n + lift), a normal number for all n.
+  // That lift + bias is even keeps the rounding of halves.
+  constexpr int lift = (Format::mantissa_bits | 1) + 10;
+  static_assert((lift + Format::bias) % 2 == 0);
+  constexpr T unlift = std::is_same_v<T, float> ? T(0x1p-33) : T(0x1p-63);
+  const V shifter = hn::Set(d, Format::shifter + (lift + Format::bias));
+  const V clamped = AtLeast(d, x, C::exp_limits[1]);
+  const V biased = Fma(clamped, hn::Set(d, C::log2_e[0]), shifter);
+  const V n = biased - shifter;
+  const V first = Fnma(n, hn::Set(d, C::ln2[0]), clamped);
+  const V r = Fnma(n, hn::Set(d, C::ln2[1]), first);
+  const V above_one = Fma(r * r, Polynomial(d, r, coefficients::exp_tail<T>), r);
+  const V power = hn::BitCast(d, hn::ShiftLeft<Format::mantissa_bits>(hn::BitCast(du, biased)));
+  return Fma(above_one, power, power) * hn::Set(d, unlift);
+#endif
 }
 
 template <class D, class V = hn::Vec<D>>
