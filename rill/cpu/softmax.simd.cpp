@@ -64,6 +64,7 @@ struct Softmax {
     const auto shift = hn::Set(d, static_cast<C>(max));
     // The next row comes into the second cache: the first is full of this one and its terms.
     const int64_t ahead = n * static_cast<int64_t>(sizeof(T)) + 8192;
+    const Pending behind = pending;  // by value: the stores below might change the other
     HWY_ALIGN C sums[lanes] = {};
     hn::Vec<D> parts[vectors];
     for (auto& part : parts) part = hn::Zero(d);
@@ -73,14 +74,19 @@ struct Softmax {
       RILL_UNROLL(16)
       for (int64_t k = 0; k < vectors; k += Block::vectors) {
         Block last;
-        if constexpr (scales) last.Read(pending, i + k * step);
+        if constexpr (scales) last.Read(behind, i + k * step);
+        hn::Vec<D> v[Block::vectors];
         RILL_UNROLL(16)
-        for (int64_t j = k; j < k + Block::vectors; ++j) {
-          const auto v = ExpNotAboveOne(d, hn::Sub(LoadAs(d, p + i + j * step), shift));
-          if (out != nullptr) hn::StoreU(v, d, out + i + j * step);
-          parts[j] = hn::Add(parts[j], v);
+        for (int64_t j = 0; j < Block::vectors; ++j) {
+          v[j] = hn::Sub(LoadAs(d, p + i + (k + j) * step), shift);
         }
-        if constexpr (scales) last.Write(pending, i + k * step);
+        ExpNotAboveOneOfEach(d, v);
+        RILL_UNROLL(16)
+        for (int64_t j = 0; j < Block::vectors; ++j) {
+          if (out != nullptr) hn::StoreU(v[j], d, out + i + (k + j) * step);
+          parts[k + j] = hn::Add(parts[k + j], v[j]);
+        }
+        if constexpr (scales) last.Write(behind, i + k * step);
       }
     }
     if constexpr (scales) {
@@ -131,8 +137,7 @@ struct Softmax {
   /// there are registers for.
   struct Block {
     static constexpr bool converts = !std::is_same_v<T, C>;
-    static constexpr int64_t vectors =
-        (converts || step * sizeof(C) == 64 ? 256 : 64) / (step * sizeof(C));
+    static constexpr int64_t vectors = (step * sizeof(C) == 64 ? 256 : 128) / (step * sizeof(C));
     static constexpr int64_t items = vectors * step;
     hn::Vec<D> terms[converts ? 1 : vectors];
     alignas(64) T values[converts ? items : 1];
