@@ -249,8 +249,11 @@ Pieces pieces_of(const Plan& plan, bool tall) {
   }
   int64_t columns = std::min(plan.column.count, (tall ? 4 : 8) * line / plan.item);
   int64_t rows = (tall ? 256 : 32) * line / plan.item;
-  while (rows > 4 * line / plan.item && plan.row.count * plan.column.count < 32 * rows * columns) {
-    rows /= 2;
+  int64_t items = plan.row.count * plan.column.count;
+  for (const Dim& dim : plan.outer) items *= dim.count;
+  while (rows > 4 * line / plan.item && items < 32 * rows * columns) rows /= 2;
+  if (tall && plan.row.count < rows) {  // short source rows: as much of more of them
+    columns = std::min(plan.column.count, columns * (rows / plan.row.count));
   }
   return {std::min(plan.row.count, rows), columns};
 }

@@ -114,14 +114,51 @@ HWY_INLINE void TransposeBlocks(D d, hn::Vec<D>* v) {
   }
 }
 
+/// Whether a line takes several stores. Past the cache these must follow one another: memory takes
+/// halves of lines that alternate with those of other rows at half the speed.
+template <class T>
+constexpr bool parts_lines = hn::MaxLanes(hn::CappedTag<T, line / sizeof(T)>()) * sizeof(T) < line;
+
+/// Columns [c, c + 16 bytes) of `height` rows that lie `step` bytes apart, as rows of `dst`.
+template <class T, bool stream, int height>
+HWY_INLINE void TransposeColumns(const uint8_t* src, int64_t step, uint8_t* dst, int64_t dst_step) {
+  const hn::CappedTag<T, line / sizeof(T)> d;
+  constexpr int block = 16 / sizeof(T);
+  constexpr int vector = hn::MaxLanes(d);
+  constexpr bool gathers = stream && parts_lines<T>;
+  constexpr int64_t bytes = height * sizeof(T);
+  alignas(line) uint8_t rows[gathers ? block * bytes : 1];
+  for (int r = 0; r < height; r += vector) {
+    hn::Vec<decltype(d)> v[block];
+    RILL_UNROLL(16)
+    for (int k = 0; k < block; ++k) v[k] = LoadBlocks(d, src + (r + k) * step, block * step);
+    TransposeBlocks<block>(d, v);
+    RILL_UNROLL(16)
+    for (int k = 0; k < block; ++k) {
+      if constexpr (gathers) {
+        hn::Store(v[k], d, reinterpret_cast<T*>(rows + k * bytes) + r);
+      } else {
+        T* out = reinterpret_cast<T*>(dst + k * dst_step) + r;
+        if constexpr (stream) hn::Stream(v[k], d, out);
+        else hn::StoreU(v[k], d, out);
+      }
+    }
+  }
+  if constexpr (gathers) {
+    for (int k = 0; k < block; ++k) {
+      for (int r = 0; r < height; r += vector) {
+        hn::Stream(hn::Load(d, reinterpret_cast<const T*>(rows + k * bytes) + r), d,
+                   reinterpret_cast<T*>(dst + k * dst_step) + r);
+      }
+    }
+  }
+}
+
 /// A full tile: 64 bytes of each of `height` source rows.
 template <class T, bool stream, int height>
 HWY_INLINE void TransposeTile(const uint8_t* src, int64_t src_step, uint8_t* dst,
                               int64_t dst_step) {
-  const hn::CappedTag<T, line / sizeof(T)> d;
-  constexpr int items = line / sizeof(T);
   constexpr int block = 16 / sizeof(T);
-  constexpr int vector = hn::MaxLanes(d);
   // The tile passes through a compact buffer: source rows often fall on one set of the cache.
   alignas(line) uint8_t tile[height * line];
   const hn::CappedTag<uint8_t, line> bytes;
@@ -131,23 +168,59 @@ HWY_INLINE void TransposeTile(const uint8_t* src, int64_t src_step, uint8_t* dst
       hn::Store(hn::LoadU(bytes, src + r * src_step + k), bytes, tile + r * line + k);
     }
   }
-  for (int c = 0; c < items; c += block) {
-    for (int r = 0; r < height; r += vector) {
-      hn::Vec<decltype(d)> v[block];
-      RILL_UNROLL(16)
-      for (int k = 0; k < block; ++k) {
-        v[k] = LoadBlocks(d, tile + (r + k) * line + c * sizeof(T), block * line);
-      }
-      TransposeBlocks<block>(d, v);
-      RILL_UNROLL(16)
-      for (int k = 0; k < block; ++k) {
-        T* out = reinterpret_cast<T*>(dst + (c + k) * dst_step) + r;
-        if constexpr (stream) hn::Stream(v[k], d, out);
-        else hn::StoreU(v[k], d, out);
+  for (int c = 0; c < line / 16; ++c) {
+    TransposeColumns<T, stream, height>(tile + 16 * c, line, dst + c * block * dst_step, dst_step);
+  }
+}
+
+/// The whole tiles of a job, of 64 items of each of as many source rows as make four lines. While
+/// one is written, the next is read, row after row, some rows ahead: source rows a power of two
+/// apart share few sets of the caches, so most of a tile asked for in advance would be lost again.
+template <class T>
+struct WideTiles {
+  static constexpr int64_t width = 64;
+  static constexpr int64_t row_bytes = width * sizeof(T);
+  static constexpr int height = 4 * line / sizeof(T);
+  static constexpr int block = 16 / sizeof(T);
+  static constexpr int groups = width / block;
+  static constexpr int ahead = 3072 / row_bytes;
+
+  const Transpose& job;
+  const int64_t across = job.rows / width;
+  const int64_t count = job.columns / height * across;
+  alignas(line) uint8_t tiles[2][height * row_bytes];
+
+  const uint8_t* Source(int64_t k) const {
+    return job.src + k / across * height * job.src_step + k % across * row_bytes;
+  }
+
+  /// Source rows [begin, end) of tile k.
+  HWY_INLINE void Read(int64_t k, int begin, int end) {
+    const hn::CappedTag<uint8_t, line> d;
+    const uint8_t* from = Source(k);
+    const uint8_t* next = Source(k + 1);
+    for (int r = begin; r < end; ++r) {
+      prefetch_lines<row_bytes>(r + ahead < height ? from + (r + ahead) * job.src_step
+                                                   : next + (r + ahead - height) * job.src_step);
+      for (int64_t i = 0; i < row_bytes; i += hn::Lanes(d)) {
+        hn::Store(hn::LoadU(d, from + r * job.src_step + i), d, tiles[k % 2] + r * row_bytes + i);
       }
     }
   }
-}
+
+  template <bool stream>
+  void Run() {
+    if (count > 0) Read(0, 0, height);
+    for (int64_t k = 0; k < count; ++k) {
+      uint8_t* dst = job.dst + k % across * width * job.dst_step + k / across * height * sizeof(T);
+      for (int g = 0; g < groups; ++g) {
+        if (k + 1 < count) Read(k + 1, g * height / groups, (g + 1) * height / groups);
+        TransposeColumns<T, stream, height>(tiles[k % 2] + 16 * g, row_bytes,
+                                            dst + g * block * job.dst_step, job.dst_step);
+      }
+    }
+  }
+};
 
 #endif  // HWY_TARGET != HWY_SCALAR
 
@@ -216,6 +289,35 @@ void TransposeAll(const Transpose& job) {
   }
 }
 
+/// Many rows and columns: by wide tiles past the cache, and within it where source rows fall on one
+/// set of the first cache.
+template <class T, bool stream>
+void TransposeMany(const Transpose& job) {
+#if HWY_TARGET != HWY_SCALAR
+  using Tiles = WideTiles<T>;
+  const bool one_set = (job.src_step | job.dst_step) % 4096 == 0 && sizeof(T) < 8;
+  if (parts_lines<T> && (stream || one_set) &&
+      job.rows * int64_t{sizeof(T)} >= copy_kernels::tall_row_bytes &&
+      job.columns >= Tiles::height) {
+    Tiles{job}.template Run<stream>();
+    const int64_t rows = job.rows / Tiles::width * Tiles::width;
+    const int64_t columns = job.columns / Tiles::height * Tiles::height;
+    Transpose below = job;
+    below.src += rows * sizeof(T);
+    below.dst += rows * job.dst_step;
+    below.rows -= rows;
+    TransposeAll<T, stream>(below);
+    Transpose beside = job;
+    beside.src += columns * job.src_step;
+    beside.dst += columns * sizeof(T);
+    beside.rows = rows;
+    beside.columns -= columns;
+    return TransposeAll<T, stream>(beside);
+  }
+#endif
+  TransposeAll<T, stream>(job);
+}
+
 template <class T>
 void TransposeItems(const Transpose& job) {
   if (job.rows >= 2 && job.rows <= 4 && job.src_step == job.rows * int64_t{sizeof(T)}) {
@@ -225,8 +327,8 @@ void TransposeItems(const Transpose& job) {
     return TransposeEdge<T>(job.src + done * job.src_step, job.src_step, job.dst + done * sizeof(T),
                             job.dst_step, job.rows, job.columns - done);
   }
-  if (job.stream) TransposeAll<T, true>(job);
-  else TransposeAll<T, false>(job);
+  if (job.stream) TransposeMany<T, true>(job);
+  else TransposeMany<T, false>(job);
 }
 
 void TransposeAny(int item_size, const Transpose& job) {

@@ -10,7 +10,12 @@
 #define RILL_CPU_MATH_EXP_INL_H
 #endif
 
+#include <cstddef>
+#include <iterator>
+#include <type_traits>
+
 #include "rill/cpu/math_core-inl.h"
+#include "rill/cpu/unroll.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rill {
@@ -44,12 +49,11 @@ HWY_INLINE Pair<V> ExpMantissa(D d, const ExpParts<V>& parts) {
   return FastTwoSum(sum.hi, sum.lo + parts.tail);
 }
 
-/// Exp(x) for x <= 0, or NaN: what is left of a number after the subtraction of the largest.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V ExpNotAboveOne(D d, V x) {
+HWY_INLINE V Exp(D d, V x) {
   using T = hn::TFromD<D>;
   using C = MathConstants<T>;
-  const V clamped = AtLeast(d, x, C::exp_limits[1]);
+  const V clamped = AtLeast(d, AtMost(d, x, C::exp_limits[0]), C::exp_limits[1]);
   const V n = RoundProduct(d, clamped, C::log2_e[0]).value;
   const V first = Fnma(n, hn::Set(d, C::ln2[0]), clamped);
   const V r = Fnma(n, hn::Set(d, C::ln2[1]), first);
@@ -57,9 +61,57 @@ HWY_INLINE V ExpNotAboveOne(D d, V x) {
   return ScaleByPowerOfTwo(d, above_one + hn::Set(d, 1), n);
 }
 
+/// x = Exp(x), the same bits, for x <= 0, or NaN: what is left of numbers after the subtraction of
+/// the largest. Step by step for all: one alone is a chain that leaves the processor waiting.
+template <class D, class V = hn::Vec<D>, size_t N>
+HWY_INLINE void ExpNotAboveOneOfEach(D d, V (&x)[N]) {
+#if HWY_TARGET <= HWY_AVX3
+  RILL_UNROLL(16)
+  for (size_t i = 0; i < N; ++i) x[i] = Exp(d, x[i]);  // one instruction scales there
+#else
+  using T = hn::TFromD<D>;
+  using C = MathConstants<T>;
+  using Format = FloatFormat<T>;
+  const hn::RebindToUnsigned<D> du;
+  // The low bits of `biased` are the exponent field of 2^(n + lift), a normal number for all n.
+  // That lift + bias is even keeps the rounding of halves.
+  constexpr int lift = (Format::mantissa_bits | 1) + 10;
+  static_assert((lift + Format::bias) % 2 == 0);
+  constexpr T unlift = std::is_same_v<T, float> ? T(0x1p-33) : T(0x1p-63);
+  constexpr size_t degree = std::size(coefficients::exp_tail<T>) - 1;
+  const V shifter = hn::Set(d, Format::shifter + (lift + Format::bias));
+  V biased[N];
+  V r[N];
+  V sum[N];
+  const auto each = [](auto step) HWY_ATTR {
+    RILL_UNROLL(16)
+    for (size_t i = 0; i < N; ++i) step(i);
+  };
+  each([&](size_t i) HWY_ATTR { x[i] = AtLeast(d, x[i], C::exp_limits[1]); });
+  each([&](size_t i) HWY_ATTR { biased[i] = Fma(x[i], hn::Set(d, C::log2_e[0]), shifter); });
+  each([&](size_t i) HWY_ATTR { sum[i] = biased[i] - shifter; });
+  each([&](size_t i) HWY_ATTR { r[i] = Fnma(sum[i], hn::Set(d, C::ln2[0]), x[i]); });
+  each([&](size_t i) HWY_ATTR { r[i] = Fnma(sum[i], hn::Set(d, C::ln2[1]), r[i]); });
+  each([&](size_t i) HWY_ATTR { sum[i] = hn::Set(d, coefficients::exp_tail<T>[degree]); });
+  RILL_UNROLL(16)
+  for (size_t k = degree; k > 0; --k) {
+    const V c = hn::Set(d, coefficients::exp_tail<T>[k - 1]);
+    each([&](size_t i) HWY_ATTR { sum[i] = Fma(sum[i], r[i], c); });
+  }
+  each([&](size_t i) HWY_ATTR { sum[i] = Fma(r[i] * r[i], sum[i], r[i]); });
+  each([&](size_t i) HWY_ATTR {
+    const V power =
+        hn::BitCast(d, hn::ShiftLeft<Format::mantissa_bits>(hn::BitCast(du, biased[i])));
+    x[i] = Fma(sum[i], power, power) * hn::Set(d, unlift);
+  });
+#endif
+}
+
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V Exp(D d, V x) {
-  return ExpNotAboveOne(d, AtMost(d, x, MathConstants<hn::TFromD<D>>::exp_limits[0]));
+HWY_INLINE V ExpNotAboveOne(D d, V x) {
+  V one[] = {x};
+  ExpNotAboveOneOfEach(d, one);
+  return one[0];
 }
 
 template <class D, class V = hn::Vec<D>>

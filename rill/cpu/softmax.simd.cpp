@@ -64,21 +64,30 @@ struct Softmax {
     const auto shift = hn::Set(d, static_cast<C>(max));
     // The next row comes into the second cache: the first is full of this one and its terms.
     const int64_t ahead = n * static_cast<int64_t>(sizeof(T)) + 8192;
+    const Pending behind = pending;  // by value: the stores below might change the other
     HWY_ALIGN C sums[lanes] = {};
     hn::Vec<D> parts[vectors];
     for (auto& part : parts) part = hn::Zero(d);
     int64_t i = 0;
     for (; i + lanes <= n; i += lanes) {
       prefetch_lines_later<lanes * sizeof(T)>(reinterpret_cast<const char*>(p + i) + ahead);
-      Block last;
-      if constexpr (scales) last.Read(pending, i);
       RILL_UNROLL(16)
-      for (int64_t k = 0; k < vectors; ++k) {
-        const auto v = ExpNotAboveOne(d, hn::Sub(LoadAs(d, p + i + k * step), shift));
-        if (out != nullptr) hn::StoreU(v, d, out + i + k * step);
-        parts[k] = hn::Add(parts[k], v);
+      for (int64_t k = 0; k < vectors; k += Block::vectors) {
+        Block last;
+        if constexpr (scales) last.Read(behind, i + k * step);
+        hn::Vec<D> v[Block::vectors];
+        RILL_UNROLL(16)
+        for (int64_t j = 0; j < Block::vectors; ++j) {
+          v[j] = hn::Sub(LoadAs(d, p + i + (k + j) * step), shift);
+        }
+        ExpNotAboveOneOfEach(d, v);
+        RILL_UNROLL(16)
+        for (int64_t j = 0; j < Block::vectors; ++j) {
+          if (out != nullptr) hn::StoreU(v[j], d, out + i + (k + j) * step);
+          parts[k + j] = hn::Add(parts[k + j], v[j]);
+        }
+        if constexpr (scales) last.Write(behind, i + k * step);
       }
-      if constexpr (scales) last.Write(pending, i);
     }
     if constexpr (scales) {
       ScalePlain(static_cast<const C*>(pending.terms) + i, n - i, static_cast<C>(pending.factor),
@@ -124,16 +133,19 @@ struct Softmax {
     for (int64_t i = whole; i < n; ++i) out[i] = T(p[i] * factor);
   }
 
-  /// `lanes` results that go past the cache, between their terms and their place.
+  /// Results that go past the cache, between their terms and their place: whole lines, as many as
+  /// there are registers for.
   struct Block {
     static constexpr bool converts = !std::is_same_v<T, C>;
+    static constexpr int64_t vectors = (step * sizeof(C) == 64 ? 256 : 128) / (step * sizeof(C));
+    static constexpr int64_t items = vectors * step;
     hn::Vec<D> terms[converts ? 1 : vectors];
-    alignas(64) T values[converts ? lanes : 1];
+    alignas(64) T values[converts ? items : 1];
 
     HWY_INLINE void Read(const Pending& row, int64_t i) {
       const C* p = static_cast<const C*>(row.terms) + i;
       if constexpr (converts) {
-        ScalePlain(p, lanes, static_cast<C>(row.factor), values);
+        ScalePlain(p, items, static_cast<C>(row.factor), values);
       } else {
         RILL_UNROLL(16)
         for (int64_t k = 0; k < vectors; ++k) terms[k] = hn::LoadU(D(), p + k * step);
@@ -167,7 +179,7 @@ struct Softmax {
     ScalePlain(p, i, by, out);
     const Pending aligned{p + i, factor, out + i};
     int64_t k = 0;
-    for (; i + k + lanes <= n; k += lanes) {
+    for (; i + k + Block::items <= n; k += Block::items) {
       Block block;
       block.Read(aligned, k);
       block.Write(aligned, k);
