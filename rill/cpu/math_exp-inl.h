@@ -10,7 +10,10 @@
 #define RILL_CPU_MATH_EXP_INL_H
 #endif
 
+#include <iterator>
+
 #include "rill/cpu/math_core-inl.h"
+#include "rill/cpu/unroll.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rill {
@@ -44,12 +47,11 @@ HWY_INLINE Pair<V> ExpMantissa(D d, const ExpParts<V>& parts) {
   return FastTwoSum(sum.hi, sum.lo + parts.tail);
 }
 
-/// Exp(x) for x <= 0, or NaN: what is left of a number after the subtraction of the largest.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V ExpNotAboveOne(D d, V x) {
+HWY_INLINE V Exp(D d, V x) {
   using T = hn::TFromD<D>;
   using C = MathConstants<T>;
-  const V clamped = AtLeast(d, x, C::exp_limits[1]);
+  const V clamped = AtLeast(d, AtMost(d, x, C::exp_limits[0]), C::exp_limits[1]);
   const V n = RoundProduct(d, clamped, C::log2_e[0]).value;
   const V first = Fnma(n, hn::Set(d, C::ln2[0]), clamped);
   const V r = Fnma(n, hn::Set(d, C::ln2[1]), first);
@@ -57,9 +59,62 @@ HWY_INLINE V ExpNotAboveOne(D d, V x) {
   return ScaleByPowerOfTwo(d, above_one + hn::Set(d, 1), n);
 }
 
+/// How many vectors ExpNotAboveOne takes best. Each is one long chain of operations: where a
+/// processor looks ahead over few of them, it finds work only if the chains take turns.
+constexpr int exps_at_once = HWY_TARGET == HWY_AVX2 ? 4 : 1;
+
+/// Each x becomes Exp(x), bit for bit, for x <= 0 (in fact, up to 40), or NaN: what is left of
+/// numbers after the subtraction of the largest.
+template <int count, class D, class V = hn::Vec<D>>
+HWY_INLINE void ExpNotAboveOne(D d, V (&x)[count]) {
+  using T = hn::TFromD<D>;
+  using C = MathConstants<T>;
+  using Format = FloatFormat<T>;
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (sizeof(V) == 64) {
+    RILL_UNROLL(8)
+    for (int k = 0; k < count; ++k) x[k] = Exp(d, x[k]);
+    return;
+  }
+#endif
+  // What is not above one has room for a larger exponent. So 2^(n + 65) is a normal number, and the
+  // product with 2^-65 is rounded once. The sum of bias and 65 is even, as ties want it.
+  const V shifter = hn::Set(d, Format::shifter + Format::bias + 65);
+  const hn::RebindToUnsigned<D> du;
+  V biased[count];
+  V tail[count];
+  RILL_UNROLL(8)
+  for (int k = 0; k < count; ++k) {
+    x[k] = AtLeast(d, x[k], C::exp_limits[1]);
+    biased[k] = Fma(x[k], hn::Set(d, C::log2_e[0]), shifter);
+  }
+  RILL_UNROLL(8)
+  for (int k = 0; k < count; ++k) {
+    const V n = biased[k] - shifter;
+    x[k] = Fnma(n, hn::Set(d, C::ln2[1]), Fnma(n, hn::Set(d, C::ln2[0]), x[k]));
+  }
+  constexpr auto& c = coefficients::exp_tail<T>;
+  RILL_UNROLL(8)
+  for (int k = 0; k < count; ++k) tail[k] = hn::Set(d, c[std::size(c) - 1]);
+  RILL_UNROLL(16)
+  for (int i = static_cast<int>(std::size(c)) - 2; i >= 0; --i) {
+    RILL_UNROLL(8)
+    for (int k = 0; k < count; ++k) tail[k] = Fma(tail[k], x[k], hn::Set(d, c[i]));
+  }
+  RILL_UNROLL(8)
+  for (int k = 0; k < count; ++k) x[k] = Fma(x[k] * x[k], tail[k], x[k]) + hn::Set(d, 1);
+  RILL_UNROLL(8)
+  for (int k = 0; k < count; ++k) {
+    const auto power = hn::ShiftLeft<Format::mantissa_bits>(hn::BitCast(du, biased[k]));
+    x[k] = x[k] * hn::BitCast(d, power) * hn::Set(d, T(0x1p-65));
+  }
+}
+
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V Exp(D d, V x) {
-  return ExpNotAboveOne(d, AtMost(d, x, MathConstants<hn::TFromD<D>>::exp_limits[0]));
+HWY_INLINE V ExpNotAboveOne(D d, V x) {
+  V one[1] = {x};
+  ExpNotAboveOne<1>(d, one);
+  return one[0];
 }
 
 template <class D, class V = hn::Vec<D>>

@@ -72,11 +72,20 @@ struct Softmax {
       prefetch_lines_later<lanes * sizeof(T)>(reinterpret_cast<const char*>(p + i) + ahead);
       Block last;
       if constexpr (scales) last.Read(pending, i);
+      constexpr int64_t at_once = std::min<int64_t>(exps_at_once, vectors);
       RILL_UNROLL(16)
-      for (int64_t k = 0; k < vectors; ++k) {
-        const auto v = ExpNotAboveOne(d, hn::Sub(LoadAs(d, p + i + k * step), shift));
-        if (out != nullptr) hn::StoreU(v, d, out + i + k * step);
-        parts[k] = hn::Add(parts[k], v);
+      for (int64_t k = 0; k < vectors; k += at_once) {
+        hn::Vec<D> v[at_once];
+        RILL_UNROLL(8)
+        for (int64_t j = 0; j < at_once; ++j) {
+          v[j] = hn::Sub(LoadAs(d, p + i + (k + j) * step), shift);
+        }
+        ExpNotAboveOne<at_once>(d, v);
+        RILL_UNROLL(8)
+        for (int64_t j = 0; j < at_once; ++j) {
+          if (out != nullptr) hn::StoreU(v[j], d, out + i + (k + j) * step);
+          parts[k + j] = hn::Add(parts[k + j], v[j]);
+        }
       }
       if constexpr (scales) last.Write(pending, i);
     }
