@@ -144,7 +144,13 @@ HWY_ATTR void MaskAndMax(float* scores, int64_t count, const BlockMask& mask, fl
     const int64_t end = KeysOfHalf(lane, count, mask);
     Vector best0 = hn::LoadU(d, max + lane);
     Vector best1 = best0;
-    for (int64_t j = 0; j < end; ++j) {
+    int64_t j = 0;
+    for (; !masked && j + 2 <= end; j += 2) {
+      const float* at = scores + j * width + lane;
+      best0 = hn::Max(best0, hn::LoadU(d, at));
+      best1 = hn::Max(best1, hn::LoadU(d, at + width));
+    }
+    for (; j < end; ++j) {
       float* at = scores + j * width + lane;
       Vector score = hn::LoadU(d, at);
       if (masked) {
@@ -184,12 +190,15 @@ void MultiplyKeyRows(const Product& x, int64_t stride, int64_t count, const Bloc
   else MultiplyKeys<2 * width>(x, count, mask);
 }
 
+/// Half a panel alone pays where its sums are enough to keep the processor busy.
+constexpr bool halves_pay = register_rows > 8;
+
 /// c[rows, panel] = a[rows, keys] * b[keys, panel], and the old c. What a half leaves out are
 /// weights of zero: each result is the same sum, in the same order, for any width of vectors.
 template <Old old>
 void MultiplyByKeys(Product x, int64_t rows, const BlockMask& mask) {
   const int64_t of_first = KeysOfHalf(0, x.depth, mask);
-  if (of_first == x.depth) return MultiplyRows<1, old>(x, rows, EvenStep(rows), 1);
+  if (!halves_pay || of_first == x.depth) return MultiplyRows<1, old>(x, rows, EvenStep(rows), 1);
   Product first = x;
   first.depth = of_first;
   MultiplyRows<1, old, 1>(first, rows, EvenStep(rows), 1);
@@ -221,18 +230,27 @@ HWY_ATTR void AttendImpl(const Panel& panel, const KeyBlock& keys, const BlockMa
     Vector sum1 = hn::Zero(d);
     float* at = panel.scores + lane;
     int64_t j = 0;
-    for (; j + 2 <= end; j += 2, at += 2 * width) {
-      const Vector e0 = ExpNotAboveOne(d, hn::Sub(hn::LoadU(d, at), shift));
-      const Vector e1 = ExpNotAboveOne(d, hn::Sub(hn::LoadU(d, at + width), shift));
-      hn::StoreU(e0, d, at);
-      hn::StoreU(e1, d, at + width);
-      sum0 = hn::Add(sum0, e0);
-      sum1 = hn::Add(sum1, e1);
+    constexpr int at_once = std::max(exps_at_once, 2);
+    for (; j + at_once <= end; j += at_once, at += at_once * width) {
+      Vector e[at_once];
+#pragma GCC unroll 8
+      for (int k = 0; k < at_once; ++k) e[k] = hn::Sub(hn::LoadU(d, at + k * width), shift);
+      ExpNotAboveOneOfEach(d, e);
+#pragma GCC unroll 8
+      for (int k = 0; k < at_once; k += 2) {
+        hn::StoreU(e[k], d, at + k * width);
+        hn::StoreU(e[k + 1], d, at + (k + 1) * width);
+        sum0 = hn::Add(sum0, e[k]);
+        sum1 = hn::Add(sum1, e[k + 1]);
+      }
     }
-    if (j < end) {
+    for (; j < end; ++j, at += width) {
       const Vector e = ExpNotAboveOne(d, hn::Sub(hn::LoadU(d, at), shift));
       hn::StoreU(e, d, at);
-      sum0 = hn::Add(sum0, e);
+      (j % 2 == 0 ? sum0 : sum1) = hn::Add(j % 2 == 0 ? sum0 : sum1, e);
+    }
+    if constexpr (!halves_pay) {
+      for (; j < keys.count; ++j, at += width) hn::StoreU(hn::Zero(d), d, at);
     }
     hn::StoreU(hn::Add(sum0, sum1), d, panel.sum + lane);
   }

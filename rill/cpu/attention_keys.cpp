@@ -12,6 +12,14 @@ bool values_lie_right(const AttentionProblem& problem) {
          problem.v.strides[2] == problem.value_depth;
 }
 
+/// The values of a block, or its keys, and its scores are to stay in the first cache: which is
+/// taken to be smaller where registers are few.
+int64_t keys_of_block(int64_t keys) {
+  constexpr int64_t fewer = 96;
+  const bool many = attention_kernels::panels().keys > 6;
+  return many || keys <= most_keys_of_block ? most_keys_of_block : fewer;
+}
+
 }  // namespace
 
 void pack_key_rows(const HeadTensor& x, const char* from, int64_t count, int64_t depth,
@@ -30,8 +38,6 @@ void pack_key_rows(const HeadTensor& x, const char* from, int64_t count, int64_t
   }
 }
 
-int64_t PackedKeys::block() { return 144; }
-
 int64_t PackedKeys::padded(const AttentionProblem& problem) {
   int64_t panel = attention_kernels::panels().keys;
   return (problem.keys + panel - 1) / panel * panel;
@@ -45,6 +51,7 @@ int64_t PackedKeys::pairs_at_once(const AttentionProblem& problem, int64_t float
 PackedKeys::PackedKeys(const AttentionProblem& problem, int64_t first_pair, int64_t pairs)
     : problem_(problem),
       first_(first_pair),
+      block_(keys_of_block(problem.keys)),
       in_rows_(attention_kernels::reads_key_rows(problem.depth)),
       own_values_(values_lie_right(problem)),
       k_size_(padded(problem) * problem.depth),

@@ -326,7 +326,8 @@ std::optional<PackedMatrix> PackedMatrix::of(const GemmShape& shape, Matrix b) {
   bool one_piece = shape.dtype == Dtype::float32 && shape.m > 1 && shape.n > 1 && shape.k > 0 &&
                    shape.k <= deepest_block && grid_of_few_rows(shape).count() == 1;
   if (!one_piece) return std::nullopt;
-  int64_t width = gemm_kernel::panels().b;
+  // A single panel is a matrix with contiguous rows.
+  int64_t width = gemm_takes_strips(shape) ? shape.n : gemm_kernel::panels().b;
   Ref<Buffer> packed = Buffer::allocate(float_bytes(round_up(shape.n, width) * shape.k));
   gemm_kernel::pack({b.data, shape.dtype, b.col_stride, b.row_stride}, shape.n, shape.k, width,
                     static_cast<float*>(packed->data()));
@@ -335,6 +336,10 @@ std::optional<PackedMatrix> PackedMatrix::of(const GemmShape& shape, Matrix b) {
 
 void PackedMatrix::multiply(Matrix a, void* c) const {
   const auto& [dtype, m, n, k] = shape_;
+  if (gemm_takes_strips(shape_)) {
+    gemm_small({shape_, a, {packed_->data(), n, 1}, c, n, {}});
+    return;
+  }
   int64_t width = gemm_kernel::panels().a;
   Scratch packed(float_bytes(round_up(m, width) * k));
   gemm_kernel::pack({a.data, dtype, a.row_stride, a.col_stride}, m, k, width, packed.as<float>());

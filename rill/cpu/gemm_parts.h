@@ -55,6 +55,10 @@ bool gemv(const GemmCall& call);
 /// False (and nothing done) for others, and where something is to be added.
 bool gemm_small(const GemmCall& call);
 
+/// Whether gemm_small multiplies so few rows by a B with contiguous rows faster than packed panels
+/// would be, were they there already.
+bool gemm_takes_strips(const GemmShape& shape);
+
 /// float64, complex64 by OpenBLAS.
 void gemm_openblas(const GemmCall& call);
 

@@ -23,6 +23,11 @@ namespace HWY_NAMESPACE {
 #if HWY_TARGET != HWY_SCALAR
 namespace hn = hwy::HWY_NAMESPACE;
 
+constexpr bool many_registers = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
+
+/// So few rows read B as it lies.
+constexpr int64_t few_rows = many_registers ? 32 : 64;
+
 /// B as the kernels read it: rows of `n` numbers of type T, `stride` apart.
 template <class T>
 struct SmallB {
@@ -143,8 +148,12 @@ HWY_INLINE void SmallRows(D d, const GemmCall& call, int64_t row, const SmallB<T
 
 template <int vectors, bool whole, class D, class T = hn::TFromD<D>>
 void RowsBetween(D d, const GemmCall& call, const SmallB<T>& b, int64_t begin, int64_t end) {
+  // Sums of four rows by four vectors need more than sixteen registers.
+  constexpr bool four = vectors < 4 || many_registers;
   int64_t i = begin;
-  for (; i + 4 <= end; i += 4) SmallRows<4, vectors, whole>(d, call, i, b);
+  if constexpr (four) {
+    for (; i + 4 <= end; i += 4) SmallRows<4, vectors, whole>(d, call, i, b);
+  }
   for (; i + 2 <= end; i += 2) SmallRows<2, vectors, whole>(d, call, i, b);
   if (i < end) SmallRows<1, vectors, whole>(d, call, i, b);
 }
@@ -168,7 +177,6 @@ template <class E, int vectors, class D, class T = hn::TFromD<D>>
 void SmallProduct(D d, const GemmCall& call) {
   constexpr int64_t parts = sizeof(E) / sizeof(T);
   constexpr int64_t width = vectors * hn::MaxLanes(D());
-  constexpr int64_t few_rows = 32;
   constexpr int64_t task_multiplications = 1 << 22;
   const auto& [m, n, k] = std::tuple(call.shape.m, call.shape.n * parts, call.shape.k);
   if (m <= few_rows && call.b.col_stride == 1) {
@@ -200,6 +208,28 @@ void SmallOf(const GemmCall& call) {
   }
 }
 
+bool TakesStrips(const GemmShape& shape) {
+  constexpr int64_t most_columns = 64;
+  constexpr int64_t most_numbers = 8192;  // of B
+  constexpr int64_t least_columns = 2 * hn::MaxLanes(hn::ScalableTag<float>()) + 1;
+  return !many_registers && shape.dtype == Dtype::float32 && shape.m <= few_rows && shape.m > 1 &&
+         shape.n >= least_columns && shape.n <= most_columns && shape.n * shape.k <= most_numbers;
+}
+
+/// A few rows by more columns than the sums of four rows have registers for: three vectors of them
+/// at a time.
+void SmallInStrips(const GemmCall& call) {
+  const hn::ScalableTag<float> d;
+  constexpr int64_t most_columns = 3 * hn::MaxLanes(d);
+  GemmCall strip = call;
+  for (int64_t column = 0; column < call.shape.n; column += most_columns) {
+    strip.shape.n = std::min(most_columns, call.shape.n - column);
+    strip.b.data = static_cast<const float*>(call.b.data) + column;
+    strip.c = static_cast<float*>(call.c) + column;
+    SmallOf<float, float>(strip);
+  }
+}
+
 /// Whether a call is taken; then it is computed.
 bool Small(const GemmCall& call) {
   const GemmShape& shape = call.shape;
@@ -208,10 +238,14 @@ bool Small(const GemmCall& call) {
   const int64_t n = shape.n * (is_complex(shape.dtype) ? 2 : 1);
   const auto lanes = static_cast<int64_t>(wide ? hn::Lanes(hn::ScalableTag<double>())
                                                : hn::Lanes(hn::ScalableTag<float>()));
-  if (call.scale.c0.data != nullptr || call.scale.alpha != 1 || n > 4 * lanes ||
-      n * shape.k > most_numbers) {
+  if (call.scale.c0.data != nullptr || call.scale.alpha != 1 || n * shape.k > most_numbers) {
     return false;
   }
+  if (TakesStrips(shape) && call.b.col_stride == 1) {
+    SmallInStrips(call);
+    return true;
+  }
+  if (n > 4 * lanes) return false;
   if (wide) SmallOf<double, double>(call);
   else if (is_complex(shape.dtype)) SmallOf<complex64, float>(call);
   else SmallOf<float, float>(call);
@@ -221,6 +255,7 @@ bool Small(const GemmCall& call) {
 #else
 
 bool Small(const GemmCall&) { return false; }
+bool TakesStrips(const GemmShape&) { return false; }
 
 #endif  // HWY_TARGET != HWY_SCALAR
 
@@ -232,8 +267,11 @@ HWY_AFTER_NAMESPACE();
 namespace rill {
 
 HWY_EXPORT(Small);
+HWY_EXPORT(TakesStrips);
 
 bool gemm_small(const GemmCall& call) { return HWY_DYNAMIC_DISPATCH(Small)(call); }
+
+bool gemm_takes_strips(const GemmShape& shape) { return HWY_DYNAMIC_DISPATCH(TakesStrips)(shape); }
 
 }  // namespace rill
 #endif

@@ -93,7 +93,7 @@ void attend_pair_panel(const AttentionProblem& problem, const PackedKeys& keys,
 /// Many queries: keys are packed once, then each panel of queries passes over them.
 void attend_panels(const AttentionProblem& problem, const Results& results) {
   const int64_t panels = problem.count_panels(attention_kernels::panels().queries);
-  if (problem.keys <= PackedKeys::block() && problem.pairs() >= pairs_a_thread * parallel_width()) {
+  if (problem.keys <= most_keys_of_block && problem.pairs() >= pairs_a_thread * parallel_width()) {
     // What a pair's task packs stays in its core's cache.
     return parallel_for(problem.pairs(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t pair = begin; pair < end; ++pair) {

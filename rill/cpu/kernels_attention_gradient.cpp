@@ -50,7 +50,7 @@ class AttentionGradient {
       problem_.sinks = sinks_->as<float>();
       dsinks_ = reinterpret_cast<float*>(launch.out(3).data);
     }
-    blocks_ = (problem_.keys + PackedKeys::block() - 1) / PackedKeys::block();
+    blocks_ = (problem_.keys + most_keys_of_block - 1) / most_keys_of_block;
     // By shape alone: sums are formed in the same order for any number of threads.
     splits_ = std::clamp<int64_t>(tasks_wanted / problem_.pairs(), 1, blocks_);
     blocks_of_split_ = (blocks_ + splits_ - 1) / splits_;
@@ -146,7 +146,7 @@ class AttentionGradient {
   }
 
   void back_through_keys(int64_t pair, int64_t split, float* dq) const {
-    const int64_t block = PackedKeys::block();
+    const int64_t block = most_keys_of_block;
     const int64_t most = std::max({block, problem_.depth, problem_.value_depth});
     Room room((block + key_panel_) * (problem_.depth + problem_.value_depth) +
               2 * block * (depth_stride_ + value_stride_) +
@@ -180,8 +180,8 @@ class AttentionGradient {
   /// The last queries come first: they see all keys of the block that any sees.
   void back_through_block(int64_t pair, int64_t split, int64_t start, float* dq_of_pair,
                           const Operands& x) const {
-    const int64_t count = std::min(PackedKeys::block(), problem_.keys - start);
-    const bool first_block = start == split * blocks_of_split_ * PackedKeys::block();
+    const int64_t count = std::min(most_keys_of_block, problem_.keys - start);
+    const bool first_block = start == split * blocks_of_split_ * most_keys_of_block;
     pack_keys(pair, start, count, x);
     for (int64_t panel = panels_; panel-- > 0;) {
       RowPanel rows = panel_of(pair, panel);

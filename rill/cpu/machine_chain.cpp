@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "rill/cpu/chain_order.h"
 #include "rill/cpu/vector_assembler.h"
 
 namespace rill {
@@ -398,6 +399,11 @@ std::unique_ptr<const MachineChain> translate(std::span<const ChainStep> steps, 
                                               std::string_view target) {
   bool avx512 = target == "avx512";
   if (!avx512 && target != "avx2") return nullptr;
+  // Two vectors at a time leave much of a processor idle, unless neighbours do not wait for one
+  // another: so many results as there are groups of registers may be under way.
+  constexpr int groups = 7;
+  std::vector<ChainStep> ordered;
+  if (!avx512) steps = ordered = in_quick_order(steps, groups);
   Translator translator(steps, dtype, avx512);
   int64_t item = size_of(dtype);
   auto made = std::make_unique<const MachineChain>(translator.code(), translator.entry(),

@@ -49,11 +49,12 @@ HWY_INLINE Pair<V> ExpMantissa(D d, const ExpParts<V>& parts) {
   return FastTwoSum(sum.hi, sum.lo + parts.tail);
 }
 
+/// Exp(x) where x is at most the upper limit, or NaN.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V Exp(D d, V x) {
+HWY_INLINE V ExpBelowLimit(D d, V x) {
   using T = hn::TFromD<D>;
   using C = MathConstants<T>;
-  const V clamped = AtLeast(d, AtMost(d, x, C::exp_limits[0]), C::exp_limits[1]);
+  const V clamped = AtLeast(d, x, C::exp_limits[1]);
   const V n = RoundProduct(d, clamped, C::log2_e[0]).value;
   const V first = Fnma(n, hn::Set(d, C::ln2[0]), clamped);
   const V r = Fnma(n, hn::Set(d, C::ln2[1]), first);
@@ -61,13 +62,22 @@ HWY_INLINE V Exp(D d, V x) {
   return ScaleByPowerOfTwo(d, above_one + hn::Set(d, 1), n);
 }
 
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Exp(D d, V x) {
+  return ExpBelowLimit(d, AtMost(d, x, MathConstants<hn::TFromD<D>>::exp_limits[0]));
+}
+
+/// How many vectors ExpNotAboveOneOfEach takes best. Each is one long chain of operations: where a
+/// processor looks ahead over few of them, it finds work only if the chains take turns.
+constexpr int exps_at_once = HWY_TARGET == HWY_AVX2 ? 4 : 1;
+
 /// x = Exp(x), the same bits, for x <= 0, or NaN: what is left of numbers after the subtraction of
-/// the largest. Step by step for all: one alone is a chain that leaves the processor waiting.
+/// the largest.
 template <class D, class V = hn::Vec<D>, size_t N>
 HWY_INLINE void ExpNotAboveOneOfEach(D d, V (&x)[N]) {
 #if HWY_TARGET <= HWY_AVX3
   RILL_UNROLL(16)
-  for (size_t i = 0; i < N; ++i) x[i] = Exp(d, x[i]);  // one instruction scales there
+  for (size_t i = 0; i < N; ++i) x[i] = ExpBelowLimit(d, x[i]);  // one instruction scales there
 #else
   using T = hn::TFromD<D>;
   using C = MathConstants<T>;

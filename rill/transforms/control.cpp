@@ -146,6 +146,18 @@ BodyRef with_history(const BodyRef& ref, int64_t carry) {
   return {make_ref<Body>(Captured(graph.placeholders(), std::move(outputs)))};
 }
 
+Array without_history(const Node& scan) {
+  ScanAttrs attrs = scan.attrs.as<ScanAttrs>();
+  const Captured& graph = attrs.body.graph();
+  const auto kept = static_cast<int64_t>(graph.outputs().size()) - attrs.carry;
+  attrs.body = {make_ref<Body>(Captured(graph.placeholders(), part(graph.outputs(), 0, kept)))};
+  attrs.history = false;
+  const int64_t given = attrs.carry + attrs.walked;
+  return make_scan(attrs, part(scan.inputs, 0, attrs.carry),
+                   part(scan.inputs, attrs.carry, attrs.walked), rest(scan.inputs, given),
+                   scan.stream)[0];
+}
+
 Arrays cond(const Array& predicate, const ArrayFunction& on_true, const ArrayFunction& on_false,
             const Arrays& operands, StreamOrDevice s) {
   StreamScope scope(to_stream(s));

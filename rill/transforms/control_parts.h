@@ -27,5 +27,7 @@ Arrays make_scan(ScanAttrs attrs, const Arrays& init, const Arrays& arrays, cons
                  Stream stream);
 /// The body with one more output for each carry: the carry before the step.
 BodyRef with_history(const BodyRef& ref, int64_t carry);
+/// The first output of a scan that gives what `scan` does but for the history.
+Array without_history(const Node& scan);
 
 }  // namespace rill::control

@@ -8,6 +8,7 @@
 #include "rill/graph/node_map.h"
 #include "rill/ops/composed.h"
 #include "rill/ops/elementwise.h"
+#include "rill/transforms/control_parts.h"
 #include "rill/transforms/vjp.h"
 
 namespace rill {
@@ -109,6 +110,7 @@ class Simplifier {
       : graph_(std::move(graph)), applications_(graph_.nodes().size()) {}
 
   Captured run() {
+    find_unread_histories();
     for (Node* node : graph_.nodes()) visit(node);
     if (replaced_.empty()) return std::move(graph_);
     Arrays outputs;
@@ -136,9 +138,36 @@ class Simplifier {
     return place->second;
   }
 
+  /// Of scans that keep the carry of each step, those where nothing reads it.
+  void find_unread_histories() {
+    for (Node* node : graph_.nodes()) {
+      if (&node->op == &control::scan_op && node->attrs.as<control::ScanAttrs>().history) {
+        unread_histories_.emplace(node, true);
+      }
+    }
+    if (unread_histories_.empty()) return;
+    auto read = [&](const Array& array) {
+      bool* unread = unread_histories_.find(&array.node());
+      if (unread == nullptr) return;
+      const int64_t carry = array.node().attrs.as<control::ScanAttrs>().carry;
+      if (array.index() >= array.node().output_count() - carry) *unread = false;
+    };
+    for (Node* node : graph_.nodes()) {
+      for (const Array& input : node->inputs) read(input);
+    }
+    for (const Array& output : graph_.outputs()) read(output);
+  }
+
   void visit(Node* node) {
     for (Array& input : node->inputs) {
       if (Array value = value_of(input); !value.is(input)) input = std::move(value);
+    }
+    if (!unread_histories_.empty()) {
+      const bool* unread = unread_histories_.find(node);
+      if (unread != nullptr && *unread) {
+        replaced_.emplace(node, control::without_history(*node));
+        return;
+      }
     }
     if (const Array* same = unchanged_operand(*node, node->inputs)) {
       replaced_.emplace(node, *same);
@@ -150,6 +179,7 @@ class Simplifier {
 
   Captured graph_;  // keeps the nodes that are replaced until the end
   NodeMap<Array> replaced_;
+  NodeMap<bool> unread_histories_;
   std::map<std::pair<Dtype, uint64_t>, Array> scalars_;
   Applications applications_;
 };

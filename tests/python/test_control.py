@@ -456,6 +456,27 @@ def test_memory_does_not_grow_with_the_steps():
     assert mx.get_active_memory() <= before + 1024
 
 
+def test_compiled_gradients_keep_no_sums_of_each_step():
+    """Where nothing reads how the carry of the way back grew, it is not kept."""
+    w, x = normal(64, 64) / 8, normal(200, 4, 64)
+
+    def f(w, x):
+        return mx.scan(lambda h, x: (mx.tanh(x + h @ w), h.sum()), x[0] * 0, x)[1].sum()
+
+    wanted = mx.grad(f)(w, x)
+    g = mx.compile(mx.grad(f))
+    mx.eval(wanted, g(w, x))
+    mx.clear_cache()
+    mx.reset_peak_memory()
+    before = mx.get_active_memory()
+    mx.eval(g(w, x))
+    assert mx.get_peak_memory() - before < 100 * w.nbytes
+    assert g(w, x).tolist() == wanted.tolist()
+    # The same loop twice, one of them with its history.
+    h = mx.compile(mx.grad(lambda w, x: (mx.grad(f)(w, x) * w).sum()))
+    assert_near(h(w, x), mx.grad(lambda w, x: (mx.grad(f)(w, x) * w).sum())(w, x), tolerance=1e-4)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_numbers_that_pass_from_operation_to_operation(dtype, reverse):
