@@ -81,7 +81,8 @@ std::shared_ptr<const Plan> FindPlan(int64_t n) {
       return found->second;
     }
   }
-  auto plan = std::make_shared<const Plan>(static_cast<size_t>(n), true);
+  // No passes of vectors within a line: ours are made of lines.
+  auto plan = std::make_shared<const Plan>(static_cast<size_t>(n), false);
   std::lock_guard lock(store.mutex);
   size_t bytes = plan->footprint() + 1024;
   if (store.bytes + bytes > most_bytes) {

@@ -73,3 +73,29 @@ def test_machine_code_has_the_bits_of_kernels_and_can_be_done_without():
         assert child.returncode == 0, child.stderr
         results.add(child.stdout)
     assert len(results) == 1
+
+
+# Vectors of all widths, in lines short and long; and convolutions in rows of all lengths.
+LIBRARIES = """
+import numpy as np, rill.core as mx
+rng = np.random.default_rng(0)
+for n in (7, 304, 2500, 5000, 2**14):
+    x = rng.standard_normal((3, n))
+    for name in ("fft", "ifft", "rfft"):
+        expected = getattr(np.fft, name)(x)
+        for dtype, tolerance in ((mx.float32, 2e-6), (mx.float64, 2e-6)):
+            for lines in (x, x[0]):
+                actual = np.asarray(getattr(mx.fft, name)(mx.array(lines, dtype=dtype)))
+                error = np.abs(actual - getattr(np.fft, name)(lines)).max()
+                assert error < tolerance * np.abs(expected).max(), (name, n, dtype, error)
+x, w = rng.standard_normal((2, 9, 29, 16)), rng.standard_normal((40, 3, 3, 16))
+results = [np.asarray(mx.conv2d(mx.array(x, dtype=t), mx.array(w, dtype=t), padding=1))
+           for t in (mx.float32, mx.float64)]
+assert np.abs(results[0] - results[1]).max() < 1e-4
+"""
+
+
+@pytest.mark.parametrize("target", ["avx512", "avx2", "scalar"])
+def test_transforms_and_convolutions(target):
+    child = run(target, LIBRARIES)
+    assert child.returncode == 0, child.stderr
