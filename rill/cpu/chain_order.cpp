@@ -6,7 +6,7 @@ namespace rill {
 
 namespace {
 
-constexpr size_t most_steps = 1024;  // more are left as they are
+constexpr size_t most_steps = 256;  // more are left as they are: each looks at all others
 constexpr int none = -1;
 
 /// Steps that a result is later than its step, if one begins at a time.

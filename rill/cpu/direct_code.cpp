@@ -33,6 +33,13 @@ bool read_by_chains(const ProgramCode& code, uint16_t reg, int only = any_chain)
 DirectCode::DirectCode(const Program& program, const ProgramCode& code,
                        std::span<const TileOperand> operands, std::span<TileStore> stores) {
   if (code.chains.all.empty()) return;
+  // Most programs on small arrays.
+  if (std::none_of(operands.begin(), operands.end(),
+                   [](const TileOperand& x) { return x.is_stored_half(); }) &&
+      std::none_of(stores.begin(), stores.end(),
+                   [](const TileStore& x) { return x.streaming || x.narrow; })) {
+    return;
+  }
   auto stored_from = [&](uint16_t reg) {
     return std::count_if(stores.begin(), stores.end(), [&](const TileStore& store) {
       return code.low.same_as[store.reg] == reg;
