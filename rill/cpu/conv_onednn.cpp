@@ -133,6 +133,7 @@ class Convolution {
     dnnl_dims_t strides;
     int count = weight_sizes(key, sizes, strides);
     plain_ = describe(key, sizes, strides, count);
+    asked_ = weight != nullptr ? *weight : plain_;
     dnnl_memory_desc_t any = plain_;
     check(dnnl().memory_desc_init_by_tag(&any, count, sizes, key.bfloat16 ? dnnl_bf16 : dnnl_f32,
                                          dnnl_format_tag_any));
@@ -171,6 +172,10 @@ class Convolution {
   }
 
   bool usable() const { return usable_; }
+  /// Was it made for a weight in this layout?
+  bool takes(const dnnl_memory_desc_t& weight) const {
+    return dnnl().memory_desc_equal(&asked_, &weight) != 0;
+  }
   const dnnl_memory_desc_t& weight() const { return weight_; }
   size_t weight_bytes() const { return dnnl().memory_desc_get_size(&weight_); }
   bool reorders() const { return reorder_.has_value(); }
@@ -180,6 +185,7 @@ class Convolution {
  private:
   bool usable_ = false;
   dnnl_memory_desc_t plain_;
+  dnnl_memory_desc_t asked_;
   dnnl_memory_desc_t weight_;
   Compiled convolution_;
   std::optional<Compiled> reorder_;
@@ -192,11 +198,14 @@ Convolution& find(const Key& key, const dnnl_memory_desc_t* weight) {
   static thread_local std::map<std::pair<Key, bool>, std::unique_ptr<Convolution>> kept;
   std::pair<Key, bool> place(key, weight != nullptr);
   auto found = kept.find(place);
-  if (found == kept.end()) {
-    if (kept.size() >= most_kept) kept.clear();
-    found = kept.emplace(place, std::make_unique<Convolution>(key, weight)).first;
+  // Parts of one size come from convolutions that lay the weight out in different ways.
+  if (found != kept.end() && (weight == nullptr || found->second->takes(*weight))) {
+    return *found->second;
   }
-  return *found->second;
+  if (kept.size() >= most_kept) kept.clear();
+  std::unique_ptr<Convolution>& made = kept[place];
+  made = std::make_unique<Convolution>(key, weight);
+  return *made;
 }
 
 /// Rows [begin, end) of the result, as a convolution of the rows of the input that they see.
@@ -266,6 +275,9 @@ bool conv_onednn(const ConvAttrs& attrs, const Output& x, const Output& w, const
   const int64_t item = size_of(x.dtype);
   const int64_t x_image = x.size / images * item;
   const int64_t y_image = y.size / images * item;
+  const auto part_from = [&](int64_t row) {
+    return part_of(whole, row, std::min(whole.output[0], row + rows));
+  };
   dnnl_memory_desc_t layout;
   Ref<Buffer> packed;
   {
@@ -277,15 +289,19 @@ bool conv_onednn(const ConvAttrs& attrs, const Output& x, const Output& w, const
       packed = Buffer::allocate(first.weight_bytes());
       first.reorder(w_data, packed->data());
     }
+    // It may refuse some of them: those that see little but padding.
+    for (int64_t row = 0; row < whole.output[0]; row += rows) {
+      if (!find(part_from(row).key, &layout).usable()) return false;
+    }
   }
   const void* weight = packed ? packed->data() : w_data;
   parallel_for(images * parts, 1, [&](int64_t begin, int64_t end) {
     OneThread one_thread;
     for (int64_t i = begin; i < end; ++i) {
       int64_t row = i % parts * rows;
-      Part part = part_of(whole, row, std::min(whole.output[0], row + rows));
+      Part part = part_from(row);
       Convolution& convolution = find(part.key, &layout);
-      require<std::runtime_error>(convolution.usable(), "[conv] oneDNN refused part of a case");
+      RILL_ASSERT(convolution.usable());
       convolution.run(static_cast<const char*>(x_data) + i / parts * x_image +
                           part.first_row * (x_image / whole.input[0]),
                       weight, y.data + i / parts * y_image + row * (y_image / whole.output[0]));

@@ -133,6 +133,21 @@ def test_many_rows_are_divided():
     check(values("float32", (2, 40, 8), (-1, 1)), values("float32", (4, 3, 8), seed=1), padding=30)
 
 
+def test_parts_that_see_only_padding():
+    options = {"padding": ([2, 1, 2], [5, 4, 6]), "stride": (3, 1, 1), "groups": 2}
+    for dilation in (1, 2):
+        x = values("float32", (3, 4, 8, 10, 22), (-1, 1))
+        w = values("float32", (82, 2, 2, 5, 11), (-1, 1), seed=1)
+        check(x, w, kernel_dilation=(dilation, 1, dilation), **options)
+
+
+def test_a_part_of_one_size_in_many_convolutions():
+    for rows in range(40, 80, 3):
+        for columns in (9, 12, 20):
+            w = values("float32", (12, 3, 3, 8), (-1, 1), seed=rows)
+            check(values("float32", (1, rows, columns, 8), (-1, 1)), w, padding=1)
+
+
 # Sizes for which a kernel of our own reads the input as it lies: (input, kernel, out, options).
 DIRECT = [
     ((2, 30, 56, 24), (3, 3), 32, {"padding": 1}),
