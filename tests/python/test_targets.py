@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from support import mx
 
 PROGRAM = """
 import hashlib, numpy as np, rill.core as mx
@@ -99,3 +101,35 @@ assert np.abs(results[0] - results[1]).max() < 1e-4
 def test_transforms_and_convolutions(target):
     child = run(target, LIBRARIES)
     assert child.returncode == 0, child.stderr
+
+
+# What has kernels of its own for each target, and is tried on many shapes.
+FILES = [
+    "attention",
+    "composed",
+    "conv",
+    "fft",
+    "halves",
+    "linalg",
+    "matmul",
+    "quantized",
+    "random",
+    "reductions",
+    "shape_ops",
+    "sort",
+]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_with_avx2(name):
+    if mx.device_info()["instructions"] != "avx512":
+        pytest.skip("all tests run without AVX-512 here")
+    child = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", f"tests/python/test_{name}.py"],
+        env=os.environ | {"RILL_CPU_TARGET": "avx2"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert child.returncode == 0, child.stdout[-4000:]
