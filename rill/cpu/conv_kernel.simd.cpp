@@ -12,18 +12,20 @@
 
 #include "rill/cpu/conv_kernel.h"
 #include "rill/cpu/prefetch.h"
+#include "rill/cpu/unrolled-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rill::conv_kernel::HWY_NAMESPACE {
 namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
+using namespace rill::HWY_NAMESPACE;
 
 using Wide = hn::ScalableTag<float>;
 using Vector = hn::Vec<Wide>;
 
 // Sums fill the register file but for the weights and a broadcast of the input.
-constexpr int64_t most_results = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 12 : 6;
+constexpr int64_t most_results = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 14 : 6;
 constexpr int most_vectors = 2;
 constexpr int64_t lanes = static_cast<int64_t>(hn::MaxLanes(Wide()));
 constexpr int64_t panel = most_vectors * lanes;
@@ -31,49 +33,67 @@ constexpr int64_t panel = most_vectors * lanes;
 /// `Results` results from `input` on.
 template <int Results, int Vectors>
 HWY_ATTR void convolve_registers(const Row& row, const float* input, float* out) {
-  constexpr int64_t depths_ahead = 16;
   const Wide d;
-  const int64_t step = row.step;
   const float* HWY_RESTRICT weights = row.weights;
-  Vector sums[Results][Vectors];
-#pragma GCC unroll 16
-  for (int i = 0; i < Results; ++i) {
-    for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::Zero(d);
-  }
+  Vector sums[Results * Vectors];
+  unrolled<Results * Vectors>([&](auto i) RILL_INLINE { sums[i] = hn::Zero(d); });
+  // For want of registers only every fifth result has a pointer.
+  constexpr int results_of_pointer = 5;
+  const int64_t bytes = row.step * static_cast<int64_t>(sizeof(float));
+  const char* seen[3];
+  const auto add_products = [&]() RILL_INLINE {
+    Vector weight[Vectors];
+    unrolled<Vectors>([&](auto v) RILL_INLINE { weight[v] = hn::LoadU(d, weights + v * lanes); });
+    unrolled<Results>([&](auto i) RILL_INLINE {
+      const char* at = seen[i / results_of_pointer] + i % results_of_pointer * bytes;
+      const Vector value = hn::Set(d, *reinterpret_cast<const float*>(at));
+      unrolled<Vectors>([&](auto v) RILL_INLINE {
+        sums[i * Vectors + v] = hn::MulAdd(value, weight[v], sums[i * Vectors + v]);
+      });
+    });
+    for (const char*& at : seen) at += sizeof(float);
+    weights += panel;
+  };
   for (int64_t piece = 0; piece < row.piece_count; ++piece) {
-    const float* HWY_RESTRICT seen = input + row.pieces[piece];
-    const float* const end = seen + row.piece_floats;
-#pragma GCC unroll 2
-    for (; seen < end; ++seen, weights += panel) {
-      prefetch_lines<Vectors * hn::MaxLanes(Wide()) * sizeof(float)>(weights +
-                                                                     depths_ahead * panel);
-      Vector weight[Vectors];
-      for (int v = 0; v < Vectors; ++v) {
-        weight[v] = hn::LoadU(d, weights + v * lanes);
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < Results; ++i) {
-        const Vector value = hn::Set(d, seen[i * step]);
-        for (int v = 0; v < Vectors; ++v) sums[i][v] = hn::MulAdd(value, weight[v], sums[i][v]);
+    seen[0] = reinterpret_cast<const char*>(input + row.pieces[piece]);
+    const char* const end = seen[0] + row.piece_floats * static_cast<int64_t>(sizeof(float));
+    seen[1] = seen[0] + results_of_pointer * bytes;
+    seen[2] = seen[1] + results_of_pointer * bytes;
+    asm("" : "+r"(seen[1]), "+r"(seen[2]));  // else each result has one all the same
+    if (piece == 0) {
+      for (int64_t i = 0; i < Results && seen[0] < end; ++i) {
+        prefetch_later(out + i * row.out_step);
+        if (Vectors > 1) prefetch_later(out + i * row.out_step + lanes);
+        add_products();
       }
     }
+#pragma GCC unroll 4
+    while (seen[0] < end) add_products();
   }
   if (row.channels < Vectors * lanes) {
-    HWY_ALIGN float edge[Vectors * lanes];
+    HWY_ALIGN float edge[Results * Vectors * lanes];
+    unrolled<Results * Vectors>([&](auto i)
+                                    RILL_INLINE { hn::Store(sums[i], d, edge + i * lanes); });
     for (int i = 0; i < Results; ++i, out += row.out_step) {
-      for (int v = 0; v < Vectors; ++v) hn::Store(sums[i][v], d, edge + v * lanes);
+      const float* from = edge + i * Vectors * lanes;
       for (int64_t j = 0; j < row.channels; ++j)
-        out[j] = row.accumulate ? out[j] + edge[j] : edge[j];
+        out[j] = row.accumulate ? out[j] + from[j] : from[j];
     }
     return;
   }
-#pragma GCC unroll 16
-  for (int i = 0; i < Results; ++i, out += row.out_step) {
-    for (int v = 0; v < Vectors; ++v) {
-      float* to = out + v * lanes;
-      hn::StoreU(row.accumulate ? hn::Add(hn::LoadU(d, to), sums[i][v]) : sums[i][v], d, to);
-    }
-  }
+  const auto store = [&](auto accumulate) RILL_INLINE {
+    unrolled<Results>([&](auto i) RILL_INLINE {
+      unrolled<Vectors>([&](auto v) RILL_INLINE {
+        float* to = out + v * lanes;
+        Vector sum = sums[i * Vectors + v];
+        if constexpr (accumulate) sum = hn::Add(hn::LoadU(d, to), sum);
+        hn::StoreU(sum, d, to);
+      });
+      out += row.out_step;
+    });
+  };
+  if (row.accumulate) store(std::true_type());
+  else store(std::false_type());
 }
 
 using RegisterKernel = void (*)(const Row&, const float*, float*);
