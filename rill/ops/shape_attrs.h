@@ -57,6 +57,7 @@ std::optional<Strides> reshaped_strides(const Output& source, const Shape& shape
 Layout sliced_layout(const Output& source, const SliceAttrs& slice);
 
 extern const OpInfo transpose_op;  // a view
+extern const OpInfo slice_op;      // a view
 
 // The operations whose kernels move data; the others are views, the same on every device.
 extern const OpInfo reshape_op;

@@ -27,7 +27,6 @@ Arrays linear_jvp(const JvpArgs& args) {
 }
 
 extern const OpInfo broadcast_op;
-extern const OpInfo slice_op;
 extern const OpInfo diagonal_op;
 
 const OpInfo broadcast_op{
@@ -72,8 +71,6 @@ const OpInfo transpose_op{
     }),
 };
 
-namespace {
-
 const OpInfo slice_op{
     .name = "slice",
     .vjp = [](const VjpArgs& args) -> Arrays {
@@ -99,6 +96,8 @@ const OpInfo slice_op{
       launch.out().place_view(launch.in(0), std::move(layout.strides), layout.offset);
     }),
 };
+
+namespace {
 
 const OpInfo diagonal_op{
     .name = "diagonal",

@@ -11,7 +11,9 @@
 #include "rill/ops/elementwise.h"
 #include "rill/ops/index.h"
 #include "rill/ops/recorded.h"
+#include "rill/ops/shape_attrs.h"
 #include "rill/transforms/custom.h"
+#include "rill/transforms/joined_slices.h"
 
 namespace rill {
 
@@ -106,7 +108,9 @@ void accumulate(Array& total, Array term) {
 
 /// Does the rule add to the sum of its operand's other cotangents, in place? Then it comes after
 /// them; otherwise it writes among zeros, which are then added.
-bool writes_into_sum(const OpInfo& op) { return &op == &gather_op || &op == &take_along_axis_op; }
+bool writes_into_sum(const OpInfo& op) {
+  return &op == &slice_op || &op == &gather_op || &op == &take_along_axis_op;
+}
 
 /// A derivative has the dtype of what it belongs to: rules of integers may compute in floats.
 Array as_dtype_of(const Array& array, const Array& derivative) {
@@ -207,11 +211,19 @@ Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& 
       }
     }
   };
-  std::unordered_map<int64_t, std::vector<std::pair<Node*, Arrays>>> postponed;  // by operand
+  std::unordered_map<int64_t, std::vector<SlicePart>> postponed;  // by operand
   auto finish = [&](size_t number) {
     auto found = postponed.find(static_cast<int64_t>(number));
     if (found == postponed.end()) return;
-    for (auto& [node, own] : found->second) go_back(*node, own);
+    Node& first = *found->second[0].node;
+    StreamScope scope(first.stream);
+    MadeFor place(&first);
+    if (Array joined = joined_slices(found->second)) {
+      accumulate(slot(first.inputs[0], static_cast<int64_t>(number)),
+                 as_dtype_of(first.inputs[0], joined));
+      return;
+    }
+    for (const auto& [node, own] : found->second) go_back(*node, {own});
   };
   for (size_t i = tape.size(); i-- > tape.first_inner();) {
     finish(i);
@@ -219,7 +231,7 @@ Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& 
     if (!any_of(own)) continue;
     Node& node = tape[i];
     int64_t operand = writes_into_sum(node.op) ? tape.find(node.inputs[0].node()) : -1;
-    if (operand >= 0) postponed[operand].emplace_back(&node, std::move(own));
+    if (operand >= 0) postponed[operand].push_back({&node, std::move(own[0])});
     else go_back(node, own);
   }
   for (size_t i = tape.first_inner(); i-- > 0;) finish(i);

@@ -403,6 +403,18 @@ PARTS = {  # a function of x [6, 4] and a mask of what it reads, how often
         [(np.s_[:2, 2], 2), (np.s_[2:, 0], 1)],
     ),
     "pieces": (lambda x: mx.split(x, 3), [(np.s_[:], 1)]),
+    "columns": (lambda x: mx.split(x, [1, 3], axis=1), [(np.s_[:], 1)]),
+    "pieces and the whole": (lambda x: [*mx.split(x, 2), x], [(np.s_[:], 2)]),
+    "pieces, one twice": (lambda x: [*mx.split(x, 2), x[:3]], [(np.s_[:], 1), (np.s_[:3], 1)]),
+    "pieces, one missing": (lambda x: mx.split(x, 3)[::2], [(np.s_[:2], 1), (np.s_[4:], 1)]),
+    "pieces that overlap": (lambda x: [x[:4], x[2:]], [(np.s_[:], 1), (np.s_[2:4], 1)]),
+    "pieces with steps": (lambda x: [x[::2], x[1::2]], [(np.s_[:], 1)]),
+    "pieces backwards": (lambda x: [x[2::-1], x[3:]], [(np.s_[:], 1)]),
+    "quarters": (
+        lambda x: [x[:3, :2], x[3:, :2], x[:3, 2:], x[3:, 2:]],
+        [(np.s_[:], 1)],
+    ),
+    "empty pieces": (lambda x: mx.split(x, [0, 2]), [(np.s_[:], 1)]),
 }
 
 
