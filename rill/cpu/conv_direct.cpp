@@ -15,7 +15,7 @@ namespace {
 // The part of a panel of weights that passes at once is nearly the first cache, the input of a
 // block of rows fits the second.
 constexpr int64_t deepest_part = 576;
-constexpr int64_t input_floats = int64_t{1} << 16;
+constexpr int64_t input_floats = int64_t{5} << 13;
 constexpr int64_t least_blocks = 16;
 constexpr int64_t least_columns = 48;
 // Shorter runs leave the multipliers waiting for sums.
