@@ -38,13 +38,13 @@ class DirectConvolution {
         rows_(rows_of_block()),
         height_(sizes.seen(1, rows_)) {}
 
-  /// Is this faster than oneDNN? It reads points, which need no overlap, at least as fast.
+  /// Is this faster than oneDNN, which reads points, that need no overlap, at least as fast, but
+  /// halves only in float32, beforehand?
   bool suits() const {
+    if (dtype_ != Dtype::float32) return filled_quarters() >= 1;
     const Triple& kernel = sizes_.kernel;
-    const int64_t vector = conv_kernel::panel_channels() / 2;
-    const int64_t computed = ceil_div(sizes_.out, vector) * vector;
     return kernel[0] * kernel[1] * kernel[2] > 1 && columns_ >= least_results &&
-           sizes_.in >= least_channels && 4 * sizes_.out >= 3 * computed;
+           sizes_.in >= least_channels && filled_quarters() >= 3;
   }
 
   /// Is the input of a block small enough to be laid out?
@@ -88,6 +88,12 @@ class DirectConvolution {
             std::min(rows_, output[1] - row),
             column,
             std::min(columns_, output[2] - column)};
+  }
+
+  /// How much of the vectors the channels of a group fill.
+  int64_t filled_quarters() const {
+    const int64_t vector = conv_kernel::panel_channels() / 2;
+    return 4 * sizes_.out / (ceil_div(sizes_.out, vector) * vector);
   }
 
   static size_t float_bytes(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
@@ -274,7 +280,7 @@ class DirectConvolution {
 bool conv_direct(const ConvSizes& sizes, Dtype dtype, const char* x, const char* w, char* y) {
   if (dtype != Dtype::float32 && !is_half(dtype)) return false;
   DirectConvolution convolution(sizes, dtype);
-  if (!convolution.fits() || (dtype == Dtype::float32 && !convolution.suits())) return false;
+  if (!convolution.fits() || !convolution.suits()) return false;
   convolution.run(x, w, y);
   return true;
 }

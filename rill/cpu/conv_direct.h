@@ -8,7 +8,7 @@
 namespace rill {
 
 /// Convolves row-major float32, float16 or bfloat16, not empty, in float32, split over the pool.
-/// False, with nothing done, for other dtypes, for float32 where oneDNN is faster, and where a
+/// False, with nothing done, for other dtypes, where oneDNN is faster in float32, and where a
 /// dilated kernel spans too much input.
 bool conv_direct(const ConvSizes& sizes, Dtype dtype, const char* x, const char* w, char* y);
 

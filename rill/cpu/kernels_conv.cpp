@@ -8,6 +8,7 @@
 #include "rill/cpu/conv_onednn.h"
 #include "rill/cpu/conv_sizes.h"
 #include "rill/cpu/gemm.h"
+#include "rill/cpu/gemm_kernel.h"
 #include "rill/cpu/gemm_scratch.h"
 #include "rill/cpu/kernels.h"
 #include "rill/cpu/onednn.h"
@@ -91,6 +92,47 @@ void convolve_patches(const Patches& patches, Dtype dtype, const char* x, const 
   });
 }
 
+constexpr int64_t converted_at_once = 32768;
+
+/// Halves in float32, row-major as they are.
+Output widened(const Output& halves, const char* from) {
+  Output wide(Dtype::float32, halves.shape);
+  allocate(wide);
+  auto* to = reinterpret_cast<float*>(wide.data);
+  parallel_for(wide.size, converted_at_once, [&](int64_t begin, int64_t end) {
+    const int64_t count = end - begin;
+    gemm_kernel::pack({from + begin * size_of(halves.dtype), halves.dtype, 1, 0}, count, 1, count,
+                      to + begin);
+  });
+  return wide;
+}
+
+void narrow(const Output& wide, Output& halves) {
+  const auto* from = reinterpret_cast<const float*>(wide.data);
+  parallel_for(wide.size, converted_at_once, [&](int64_t begin, int64_t end) {
+    gemm_kernel::narrow(halves.dtype, from + begin, end - begin,
+                        halves.data + begin * size_of(halves.dtype));
+  });
+}
+
+/// Row-major operands, not empty.
+void convolve(const ConvAttrs& attrs, const Output& x, const Output& w, const char* input,
+              const char* weight, Output& y) {
+  const ConvSizes sizes(attrs, x.shape, w.shape, y.shape);
+  const bool has_instructions = x.dtype == Dtype::bfloat16 && onednn_has_bfloat16();
+  if (!has_instructions && conv_direct(sizes, x.dtype, input, weight, y.data)) return;
+  if (is_half(x.dtype) && !has_instructions) {
+    const Output wide_x = widened(x, input);
+    const Output wide_w = widened(w, weight);
+    Output wide_y(Dtype::float32, y.shape);
+    allocate(wide_y);
+    convolve(attrs, wide_x, wide_w, wide_x.data, wide_w.data, wide_y);
+    return narrow(wide_y, y);
+  }
+  if (conv_onednn(attrs, x, w, input, weight, y)) return;
+  convolve_patches(Patches(sizes, x.dtype), x.dtype, input, weight, y.data);
+}
+
 void run_conv(const Launch& launch) {
   const Output& x = launch.in(0);
   const Output& w = launch.in(1);
@@ -101,17 +143,9 @@ void run_conv(const Launch& launch) {
     std::memset(y.data, 0, y.bytes());
     return;
   }
-  const auto& attrs = launch.attrs<ConvAttrs>();
   RowMajor input(x);
   RowMajor weight(w);
-  const ConvSizes sizes(attrs, x.shape, w.shape, y.shape);
-  const bool has_instructions = x.dtype == Dtype::bfloat16 && onednn_has_bfloat16();
-  if (!has_instructions &&
-      conv_direct(sizes, x.dtype, input.as<char>(), weight.as<char>(), y.data)) {
-    return;
-  }
-  if (conv_onednn(attrs, x, w, input.as<char>(), weight.as<char>(), y)) return;
-  convolve_patches(Patches(sizes, x.dtype), x.dtype, input.as<char>(), weight.as<char>(), y.data);
+  convolve(launch.attrs<ConvAttrs>(), x, w, input.as<char>(), weight.as<char>(), y);
 }
 
 template <class T>
