@@ -24,4 +24,16 @@ struct Row {
 };
 void convolve(const Row& row);
 
+/// Pixels of two images, of `channels` floats each.
+struct PixelPairs {
+  const float* a;
+  int64_t a_step;  // floats from one to the next
+  const float* b;
+  int64_t b_step;
+  int64_t count, channels;
+};
+
+/// sums[c] += the sum over the pixels of a[c] * b[c].
+void add_products(const PixelPairs& pixels, float* sums);
+
 }  // namespace rill::conv_kernel

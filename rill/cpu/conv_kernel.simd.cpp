@@ -120,6 +120,43 @@ void convolve_impl(const Row& row) {
   }
 }
 
+/// `Vectors` of channels, from `channel` on.
+template <int Vectors>
+HWY_ATTR void add_vectors(const PixelPairs& pixels, int64_t channel, float* sums) {
+  const Wide d;
+  const float* HWY_RESTRICT a = pixels.a + channel;
+  const float* HWY_RESTRICT b = pixels.b + channel;
+  Vector total[Vectors];
+  unrolled<Vectors>([&](auto v) RILL_INLINE { total[v] = hn::Zero(d); });
+  for (int64_t i = 0; i < pixels.count; ++i, a += pixels.a_step, b += pixels.b_step) {
+    unrolled<Vectors>([&](auto v) RILL_INLINE {
+      total[v] = hn::MulAdd(hn::LoadU(d, a + v * lanes), hn::LoadU(d, b + v * lanes), total[v]);
+    });
+  }
+  unrolled<Vectors>([&](auto v) RILL_INLINE {
+    float* to = sums + channel + v * lanes;
+    hn::StoreU(hn::Add(hn::LoadU(d, to), total[v]), d, to);
+  });
+}
+
+void add_products_impl(const PixelPairs& pixels, float* sums) {
+  constexpr int at_once = 4;
+  int64_t channel = 0;
+  for (; channel + at_once * lanes <= pixels.channels; channel += at_once * lanes) {
+    add_vectors<at_once>(pixels, channel, sums);
+  }
+  for (; channel + lanes <= pixels.channels; channel += lanes) {
+    add_vectors<1>(pixels, channel, sums);
+  }
+  float total[lanes] = {};
+  for (int64_t i = 0; i < pixels.count; ++i) {
+    for (int64_t c = channel; c < pixels.channels; ++c) {
+      total[c - channel] += pixels.a[i * pixels.a_step + c] * pixels.b[i * pixels.b_step + c];
+    }
+  }
+  for (int64_t c = channel; c < pixels.channels; ++c) sums[c] += total[c - channel];
+}
+
 int64_t panel_channels_impl() { return panel; }
 
 }  // namespace
@@ -130,11 +167,16 @@ HWY_AFTER_NAMESPACE();
 namespace rill::conv_kernel {
 
 HWY_EXPORT(convolve_impl);
+HWY_EXPORT(add_products_impl);
 HWY_EXPORT(panel_channels_impl);
 
 int64_t panel_channels() { return HWY_DYNAMIC_DISPATCH(panel_channels_impl)(); }
 
 void convolve(const Row& row) { HWY_DYNAMIC_DISPATCH(convolve_impl)(row); }
+
+void add_products(const PixelPairs& pixels, float* sums) {
+  HWY_DYNAMIC_DISPATCH(add_products_impl)(pixels, sums);
+}
 
 }  // namespace rill::conv_kernel
 #endif

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "rill/cpu/backend.h"
+#include "rill/cpu/conv_depthwise.h"
 #include "rill/cpu/conv_direct.h"
 #include "rill/cpu/conv_onednn.h"
 #include "rill/cpu/conv_sizes.h"
@@ -200,13 +201,16 @@ void run_conv_weight(const Launch& launch) {
   }
   RowMajor input(x);
   RowMajor cotangent(g);
-  Patches patches(ConvSizes(launch.attrs<ConvAttrs>(), x.shape, w.shape, g.shape), x.dtype);
+  const ConvSizes sizes(launch.attrs<ConvAttrs>(), x.shape, w.shape, g.shape);
+  const Patches patches(sizes, x.dtype);
   if (x.dtype == Dtype::float64) {
     sum_weight(patches, input.as<char>(), cotangent.as<double>(),
                reinterpret_cast<double*>(w.data));
   } else {
     RILL_ASSERT(x.dtype == Dtype::float32);
-    sum_weight(patches, input.as<char>(), cotangent.as<float>(), reinterpret_cast<float*>(w.data));
+    auto* to = reinterpret_cast<float*>(w.data);
+    if (conv_depthwise_weight(sizes, input.as<float>(), cotangent.as<float>(), to)) return;
+    sum_weight(patches, input.as<char>(), cotangent.as<float>(), to);
   }
 }
 

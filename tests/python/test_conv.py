@@ -172,6 +172,39 @@ def test_wide_channels(size, kernel, outs, options, name):
     check(x, w, name, tolerance, **options)
 
 
+# One channel a group: (input, kernel, options).
+DEPTHWISE = [
+    ((2, 20, 30, 70), (3, 3), {"padding": 1}),
+    ((3, 9, 61, 5), (3, 5), {"padding": (0, 3), "stride": (1, 2)}),
+    ((1, 200, 131), (5,), {"padding": 9, "stride": 3, "kernel_dilation": 2}),
+    ((2, 6, 7, 30, 16), (2, 3, 3), {"padding": 1, "stride": (2, 1, 1)}),
+    ((1, 8, 9, 64), (3, 3), {"padding": ([3, -2], [-1, 12]), "flip": True}),
+    ((1, 4, 4, 33), (3, 3), {"kernel_dilation": 6, "padding": 9}),
+    ((40, 3, 1, 17), (2, 1), {"padding": (1, 0)}),
+]
+
+
+@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("size, kernel, options", DEPTHWISE)
+def test_depthwise(size, kernel, options, name):
+    channels = size[-1]
+    options = {**options, "groups": channels}
+    x = values(name, size, (-1, 1))
+    w = values(name, (channels, *kernel, 1), (-1, 1), seed=1)
+    check(x, w, name, {"float32": 2e-4, "float16": 0.01, "bfloat16": 0.05}[name], **options)
+    c = values(name, mx.conv_general(array(x, name), array(w, name), **options).shape, seed=2)
+
+    def gradients(name):  # float64 goes another way
+        total = lambda x, w: (mx.conv_general(x, w, **options) * array(c, name)).sum()
+        return mx.grad(total, (0, 1))(array(x, name), array(w, name))
+
+    scale = int(np.prod(c.shape[:-1]))
+    for part, expected in zip(gradients(name), gradients("float64")):
+        tolerance = {"float32": 2e-6, "float16": 2e-3, "bfloat16": 2e-2}[name] * (10 + scale)
+        assert part.dtype == getattr(mx, name)
+        assert_near(part, np.array(expected), name, tolerance)
+
+
 def test_far_apart():
     x, w = mx.ones((1, 4, 4, 16)), mx.ones((16, 3, 3, 16))
     far = 10**6
