@@ -124,9 +124,10 @@ void bind_eval(nb::module_& m) {
   bind_events(m);
   bind_traces(m);
   nb::module_::import_("atexit").attr("register")(nb::cpp_function(&begin_shutdown));
-  // A Python signal (Ctrl-C) ends a wait; the work goes on.
+  // A Python signal (Ctrl-C) ends a wait of the thread that handles it; the work goes on.
+  watch_main_thread();
   set_interrupt_check([] {
-    if (!Py_IsInitialized() || PyGILState_Check()) return;
+    if (!is_main_thread() || !Py_IsInitialized() || PyGILState_Check()) return;
     nb::gil_scoped_acquire acquire;
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
   });

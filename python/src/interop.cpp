@@ -249,7 +249,7 @@ Array copy_block(Block& block, Dtype dtype) {
   int64_t count = element_count(shape);
   Ref<Buffer> buffer = Buffer::allocate(static_cast<size_t>(count) * size_of(dtype));
   if (count > 0) {
-    std::optional<nb::gil_scoped_release> release;
+    std::optional<WithoutGil> release;
     if (buffer->bytes() >= worth_releasing) release.emplace();
     copy_elements(block, narrow, buffer->data());
     if (dtype == Dtype::bool_) {  // other libraries may have other true bytes than 1

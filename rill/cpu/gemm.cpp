@@ -118,7 +118,10 @@ void gemm_integer(const GemmCall& call) {
 void multiply(const GemmCall& call) {
   const GemmShape& shape = call.shape;
   const bool vector = shape.m == 1 || shape.n == 1;
-  if (!is_half(shape.dtype) && is_inexact(shape.dtype) && !vector && gemm_small(call)) return;
+  if (!is_half(shape.dtype) && is_inexact(shape.dtype) && !vector) {
+    if (call.adds_last() && gemm_small(call.without_c0())) return add_c0(call);
+    if (gemm_small(call)) return;
+  }
   if (is_complex(shape.dtype) && vector && gemv(call)) return;
   if (shape.dtype == Dtype::float64 || is_complex(shape.dtype)) return gemm_openblas(call);
   if (is_integer(shape.dtype)) {
@@ -179,6 +182,27 @@ template void seed_tile<double>(const GemmCall&, int64_t, int64_t, int64_t, int6
                                 int64_t);
 template void seed_tile<complex64>(const GemmCall&, int64_t, int64_t, int64_t, int64_t, complex64*,
                                    int64_t);
+
+void add_c0(const GemmCall& call, int64_t row, int64_t col, int64_t rows, int64_t cols) {
+  const Matrix& c0 = call.scale.c0;
+  const auto beta = static_cast<float>(call.scale.beta);
+  for (int64_t i = row; i < row + rows; ++i) {
+    const float* from = element<float>(c0, i, col);
+    float* to = static_cast<float*>(call.c) + i * call.ldc + col;
+    if (c0.col_stride == 1) {
+      for (int64_t j = 0; j < cols; ++j) to[j] += beta * from[j];
+    } else {
+      for (int64_t j = 0; j < cols; ++j) to[j] += beta * from[j * c0.col_stride];
+    }
+  }
+}
+
+void add_c0(const GemmCall& call) {
+  const auto [dtype, m, n, k] = call.shape;
+  parallel_for(m, std::max<int64_t>(1, 32768 / n), [&](int64_t begin, int64_t end) {
+    add_c0(call, begin, 0, end - begin, call.shape.n);
+  });
+}
 
 DenseLayout dense_layout(const Matrix& matrix, int64_t rows, int64_t cols) {
   // The stride of a dimension of size 1 means nothing.

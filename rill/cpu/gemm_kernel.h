@@ -62,7 +62,7 @@ struct Tile {
   float* c;
   int64_t ldc;
   float alpha;
-  Addend addend;
+  Addend addend, last;             // added one after the other
   int64_t diagonal = no_diagonal;  // row i need not have what is right of column i + diagonal
 };
 void multiply(const Tile& tile);

@@ -52,17 +52,18 @@ struct RegisterCall {
   int64_t ldc;
   int64_t cols, depth;
   float alpha;
-  Addend addend;  // its first row is added to the first of these
+  Addend addend, last;  // the first row of each is added to the first of these
 };
 
 template <int Rows>
 HWY_ATTR inline void add_to_edge(const RegisterCall& call, const float* sums) {
-  const auto& [added, stride, factor] = call.addend;
-  for (int i = 0; i < Rows; ++i) {
+  const auto of = [](const Addend& addend, int64_t i, int64_t j) {
+    return addend.rows != nullptr ? addend.factor * addend.rows[i * addend.stride + j] : 0.0f;
+  };
+  for (int64_t i = 0; i < Rows; ++i) {
     float* row = call.c + i * call.ldc;
     for (int64_t j = 0; j < call.cols; ++j) {
-      const float old = added != nullptr ? factor * added[i * stride + j] : 0.0f;
-      row[j] = sums[i * lanes_of_b + j] + old;
+      row[j] = sums[i * lanes_of_b + j] + of(call.addend, i, j) + of(call.last, i, j);
     }
   }
 }
@@ -77,7 +78,6 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
   const float* HWY_RESTRICT b = call.b;
   float* HWY_RESTRICT a_panel = call.a_panel;
   float* HWY_RESTRICT b_panel = call.b_panel;
-  const auto [added, stride, factor] = call.addend;
   Vector low[Rows];
   Vector high[Rows];
 #pragma GCC unroll 16
@@ -142,23 +142,31 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
       high[i] = hn::Mul(alpha, high[i]);
     }
   }
-  if (added == nullptr) {
+  const auto add = [&](const Addend& addend) HWY_ATTR __attribute__((always_inline)) {
+    const Vector factor = hn::Set(d, addend.factor);
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i) {
+      const float* row = addend.rows + i * addend.stride;
+      low[i] = hn::Add(low[i], hn::Mul(factor, hn::LoadU(d, row)));
+      high[i] = hn::Add(high[i], hn::Mul(factor, hn::LoadU(d, row + half)));
+    }
+  };
+  if (call.addend.rows != nullptr) {
+    add(call.addend);
+  } else {
     // A sum of -0 becomes 0.
     const Vector zero = hn::Zero(d);
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
-      hn::StoreU(hn::Add(low[i], zero), d, c + i * ldc);
-      hn::StoreU(hn::Add(high[i], zero), d, c + i * ldc + half);
+      low[i] = hn::Add(low[i], zero);
+      high[i] = hn::Add(high[i], zero);
     }
-    return;
   }
-  const Vector times = hn::Set(d, factor);
+  if (call.last.rows != nullptr) add(call.last);
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
-    const Vector old0 = hn::Mul(times, hn::LoadU(d, added + i * stride));
-    const Vector old1 = hn::Mul(times, hn::LoadU(d, added + i * stride + half));
-    hn::StoreU(hn::Add(low[i], old0), d, c + i * ldc);
-    hn::StoreU(hn::Add(high[i], old1), d, c + i * ldc + half);
+    hn::StoreU(low[i], d, c + i * ldc);
+    hn::StoreU(high[i], d, c + i * ldc + half);
   }
 }
 
@@ -311,6 +319,7 @@ void multiply_tile_impl(const Tile& tile) {
       call.c = tile.c + row * tile.ldc + col;
       call.next_c = next_result(tile, row + rows, col);
       call.addend = from_element(tile.addend, row, col);
+      call.last = from_element(tile.last, row, col);
       fetch_lanes(tile, row, col, call);
       if (rows == register_rows) {
         kernels_of_forms[form_a == Form::matrix][form_b == Form::matrix](call);

@@ -261,6 +261,7 @@ class PackedProduct {
       const float* b_panels =
           packed != nullptr ? packed + p * panels * panels_.b + band_col * depth : nullptr;
       if (p > 0) addend = {out, ldt, 1};
+      const bool ends = band.depth + p + depth == depth_ && call_.adds_last();
       const auto alpha = static_cast<float>(call_.scale.alpha);
       if (numbers_ > 1) {
         pack(a_, row, rows, band.depth + p, depth, panels_.a, a_panels);
@@ -273,7 +274,9 @@ class PackedProduct {
       }
       gemm_kernel::multiply(gemm_kernel::Tile{rows, cols, depth, shifted(a_, row, band.depth + p),
                                               a_panels, b_panels, shifted(b_, col, band.depth + p),
-                                              b_panel, out, ldt, alpha, addend, diagonal});
+                                              b_panel, out, ldt, alpha, addend,
+                                              ends ? last_addend(row, col) : Addend(), diagonal});
+      if (ends && !reads_c0()) add_c0(call_, row, col, rows, cols);
     }
     if (halves == nullptr || numbers_ > 1) return;
     for (int64_t i = 0; i < rows; ++i) {
@@ -285,15 +288,23 @@ class PackedProduct {
   /// What the tile at `out` is added to in the first depth of a band.
   Addend first_addend(const Band& band, int64_t row, int64_t col, int64_t rows, int64_t cols,
                       float* out, int64_t ldt) const {
-    const Matrix& c0 = call_.scale.c0;
     if (band.depth > 0) return {out, ldt, 1};
-    if (c0.data == nullptr) return {};
-    if (call_.shape.dtype == Dtype::float32 && c0.col_stride == 1) {
-      return {static_cast<const float*>(c0.data) + row * c0.row_stride + col, c0.row_stride,
-              static_cast<float>(call_.scale.beta)};
-    }
+    if (call_.scale.c0.data == nullptr || call_.adds_last()) return {};
+    if (reads_c0()) return last_addend(row, col);
     seed(call_, row, col, rows, cols, out, ldt);
     return {out, ldt, 1};
+  }
+
+  /// Does the kernel read C0 where it lies?
+  bool reads_c0() const {
+    return call_.shape.dtype == Dtype::float32 && call_.scale.c0.col_stride == 1;
+  }
+  /// C0 from an element on, if it does.
+  Addend last_addend(int64_t row, int64_t col) const {
+    const Matrix& c0 = call_.scale.c0;
+    if (!reads_c0()) return {};
+    return {static_cast<const float*>(c0.data) + row * c0.row_stride + col, c0.row_stride,
+            static_cast<float>(call_.scale.beta)};
   }
 
   /// `length` words from `depth` on.
@@ -396,6 +407,10 @@ void multiply_in_parts(const GemmCall& call, bool pairs, int64_t length) {
 void multiply(const GemmCall& call, bool pairs) {
   const auto& [m, n] = std::pair(call.shape.m, call.shape.n);
   const int64_t part = part_of_sums(call.shape);
+  if (part < call.shape.k && call.adds_last()) {
+    multiply_in_parts(call.without_c0(), pairs, part);
+    return add_c0(call);
+  }
   if (part < call.shape.k) return multiply_in_parts(call, pairs, part);
   if (!is_half(call.shape.dtype) || call.shape.k <= most_blocks * deepest_block) {
     return PackedProduct(call, nullptr, pairs).run();

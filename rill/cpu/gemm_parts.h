@@ -14,6 +14,16 @@ struct GemmCall {
   void* c;
   int64_t ldc;
   GemmScale scale;
+
+  /// Is beta * C0 added to the finished sums? Then the bits are those of a product and an addition.
+  bool adds_last() const {
+    return shape.dtype == Dtype::float32 && scale.c0.data != nullptr && scale.c0.data != c;
+  }
+  GemmCall without_c0() const {
+    GemmCall product = *this;
+    product.scale.c0 = {};
+    return product;
+  }
 };
 
 /// How C is cut into tiles: by the sizes alone, so that the bits do not depend on the threads.
@@ -35,6 +45,11 @@ TileGrid tile_grid(const GemmShape& shape, int64_t rows, int64_t cols, int64_t r
 template <class T, class Out>
 void seed_tile(const GemmCall& call, int64_t row, int64_t col, int64_t rows, int64_t cols,
                Out* tile, int64_t ldt);
+
+/// Adds beta * C0 to `rows` x `cols` of the float32 output, which begin with element (row, col).
+void add_c0(const GemmCall& call, int64_t row, int64_t col, int64_t rows, int64_t cols);
+/// To all of it, split over the pool.
+void add_c0(const GemmCall& call);
 
 /// A matrix as BLAS and oneDNN want it: rows or columns contiguous, the others `ld` apart.
 struct DenseLayout {

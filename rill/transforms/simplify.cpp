@@ -9,6 +9,7 @@
 #include "rill/ops/composed.h"
 #include "rill/ops/elementwise.h"
 #include "rill/transforms/control_parts.h"
+#include "rill/transforms/joined_addmm.h"
 #include "rill/transforms/vjp.h"
 
 namespace rill {
@@ -111,6 +112,7 @@ class Simplifier {
 
   Captured run() {
     find_unread_histories();
+    reads_of_products_ = reads_of_products(graph_);
     for (Node* node : graph_.nodes()) visit(node);
     if (replaced_.empty()) return std::move(graph_);
     Arrays outputs;
@@ -174,12 +176,17 @@ class Simplifier {
       return;
     }
     Node* first = applications_.first_like(node);
-    if (first != node) replaced_.emplace(node, Array::of(*first));
+    if (first != node) {
+      replaced_.emplace(node, value_of(Array::of(*first)));
+    } else if (Array sum = joined_addmm(*node, node->inputs, reads_of_products_)) {
+      replaced_.emplace(node, std::move(sum));
+    }
   }
 
   Captured graph_;  // keeps the nodes that are replaced until the end
   NodeMap<Array> replaced_;
   NodeMap<bool> unread_histories_;
+  NodeMap<uint32_t> reads_of_products_;
   std::map<std::pair<Dtype, uint64_t>, Array> scalars_;
   Applications applications_;
 };

@@ -469,3 +469,54 @@ def test_trees_of_arithmetic_have_the_bits_of_single_operations(seed, dtype):
     for one, two, three in zip(fused, donated, single):
         np.testing.assert_array_equal(to_numpy(one), to_numpy(three))
         np.testing.assert_array_equal(to_numpy(two), to_numpy(three))
+
+
+# A product and the sum that follows it.
+
+PRODUCTS = {  # a function of x, w, a row, a bias, how many products are joined with a sum, and how many not
+    "a bias": (lambda x, w, c, b: x @ w + b, 1, 0),
+    "a bias, first": (lambda x, w, c, b: b + x @ w, 1, 0),
+    "another matrix": (lambda x, w, c, b: mx.tanh(x @ w + c), 1, 0),
+    "rows of a batch": (lambda x, w, c, b: mx.reshape(x, (2, 6, 24)) @ w + b, 1, 0),
+    "a batch and a matrix": (
+        lambda x, w, c, b: mx.reshape(x, (2, 6, 24)) @ w + mx.reshape(c, (2, 6, 16)),
+        0,
+        1,
+    ),
+    "two products": (lambda x, w, c, b: x @ w + (x * 2) @ w, 1, 1),
+    "a product that is read again": (lambda x, w, c, b: (lambda y: (y + b) * y)(x @ w), 0, 1),
+    "a product that is a result": (lambda x, w, c, b: (lambda y: [y, y + b])(x @ w), 0, 1),
+    "twice the same": (lambda x, w, c, b: [x @ w + b, (x @ w + b) * 2], 1, 0),
+    "halves": (lambda x, w, c, b: x.astype(mx.float16) @ w.astype(mx.float16) + 1.5, 0, 1),
+    "another dtype": (lambda x, w, c, b: x @ w + b.astype(mx.float64), 0, 1),
+    "a larger sum": (lambda x, w, c, b: x[:1] @ w + c, 0, 1),
+    "other axes": (lambda x, w, c, b: mx.reshape(x @ w, (16, 12)) + b[:12], 0, 1),
+    "a column": (lambda x, w, c, b: x @ w + c[:, :1], 1, 0),
+    "a vector": (lambda x, w, c, b: x[0] @ w + b, 1, 0),
+    "a gradient": (
+        lambda x, w, c, b: mx.grad(lambda x, w: mx.square(x @ w + b).sum(), (0, 1))(x, w),
+        1,
+        2,
+    ),
+}
+
+
+@rill_only
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_joined_with_sums(name):
+    function, *counts = PRODUCTS[name]
+    rng = np.random.default_rng(0)
+    shapes = ((12, 24), (24, 16), (12, 16), (16,))
+    operands = [mx.array(rng.standard_normal(shape, np.float32)) for shape in shapes]
+    expected = function(*operands)
+    compiled = mx.compile(function)
+    mx.eval(compiled(*operands))
+    with mx.trace() as trace:
+        result = compiled(*operands)
+        mx.eval(result)
+    names = [record["name"] for record in trace.records]
+    assert [names.count("addmm"), names.count("matmul")] == counts
+    as_list = lambda x: [x] if isinstance(x, mx.array) else list(x)
+    for got, wanted in zip(as_list(result), as_list(expected)):
+        assert got.dtype == wanted.dtype and got.shape == wanted.shape
+        assert np.array_equal(to_numpy(got), to_numpy(wanted))

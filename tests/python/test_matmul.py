@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import FLOATS, IS_RILL, array, assert_near, check_row, mx, name_of, rows, values
+from support import (
+    FLOATS,
+    IS_RILL,
+    array,
+    assert_near,
+    assert_same,
+    check_row,
+    mx,
+    name_of,
+    rill_only,
+    rows,
+    values,
+)
 
 KINDS = (*FLOATS, "complex64")
 TOLERANCE = {
@@ -81,6 +93,18 @@ def test_addmm(name):
         c = values(name, shape, (-1, 1))
         result = mx.addmm(array(c, name), array(a, name), array(b, name), alpha=0.5, beta=2.0)
         assert_near(result, 0.5 * exact(a, b) + 2 * c, name, 2 * TOLERANCE[name])
+
+
+# By vectors, strips, whole panels, blocks of a sum, and parts of long sums.
+@rill_only
+@pytest.mark.parametrize("k", [1, 64, 512, 513, 1500, 9000])
+@pytest.mark.parametrize("m, n", [(1, 130), (130, 1), (5, 32), (97, 50), (130, 130), (520, 700)])
+def test_addmm_has_the_bits_of_a_product_and_a_sum(m, n, k):
+    rng = np.random.default_rng(0)
+    make = lambda *shape: mx.array(rng.standard_normal(shape, np.float32))
+    for a, b in ((make(m, k), make(k, n)), (make(k, m).T, make(n, k).T)):
+        for c in (make(m, n), make(n), make(m, 1), make(n, m).T, make(m, 2 * n)[:, ::2]):
+            assert_same(mx.addmm(c, a, b), np.array(a @ b + c), "float32")
 
 
 @pytest.mark.parametrize("name", KINDS)
