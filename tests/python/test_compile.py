@@ -473,7 +473,8 @@ def test_trees_of_arithmetic_have_the_bits_of_single_operations(seed, dtype):
 
 # A product and the sum that follows it.
 
-PRODUCTS = {  # a function of x, w, a row, a bias, how many products are joined with a sum, and how many not
+# A function of x, w, a matrix and a bias; how many products are joined with a sum, how many not.
+PRODUCTS = {
     "a bias": (lambda x, w, c, b: x @ w + b, 1, 0),
     "a bias, first": (lambda x, w, c, b: b + x @ w, 1, 0),
     "another matrix": (lambda x, w, c, b: mx.tanh(x @ w + c), 1, 0),
