@@ -12,6 +12,8 @@
 
 #include <hwy/highway.h>
 
+#include <bit>
+
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -97,6 +99,34 @@ HWY_INLINE V Horner(D d, V x, V sum, const hn::TFromD<D> (&c)[N]) {
 template <class D, class V = hn::Vec<D>, size_t N>
 HWY_INLINE V Polynomial(D d, V x, const hn::TFromD<D> (&c)[N]) {
   return Horner<N - 1>(d, x, hn::Set(d, c[N - 1]), c);
+}
+
+/// The coefficients from `First` on, `Count` of them; `powers` are x, x^2, x^4, ...
+template <size_t First, size_t Count, class D, class V = hn::Vec<D>, size_t N>
+HWY_INLINE V Estrin(D d, const V* powers, const hn::TFromD<D> (&c)[N]) {
+  if constexpr (Count == 1) {
+    return hn::Set(d, c[First]);
+  } else {
+    constexpr size_t low = std::bit_floor(Count - 1);
+    return Fma(Estrin<First + low, Count - low>(d, powers, c), powers[std::countr_zero(low)],
+               Estrin<First, low>(d, powers, c));
+  }
+}
+
+/// The same polynomial by Estrin's scheme, for functions whose steps wait for each other: a few
+/// more multiplications, a third of the time from x to the result.
+template <class D, class V = hn::Vec<D>, size_t N>
+HWY_INLINE V ShortPolynomial(D d, V x, const hn::TFromD<D> (&c)[N]) {
+  static_assert(N > 8 ? N <= 16 : N > 4);
+  const V square = x * x;
+  const V fourth = square * square;
+  if constexpr (N <= 8) {
+    const V powers[] = {x, square, fourth};
+    return Estrin<0, N>(d, powers, c);
+  } else {
+    const V powers[] = {x, square, fourth, fourth * fourth};
+    return Estrin<0, N>(d, powers, c);
+  }
 }
 
 /// The smaller of the two, NaN where x is NaN.

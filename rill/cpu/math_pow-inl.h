@@ -21,11 +21,11 @@ namespace HWY_NAMESPACE {
 /// The power (2^k (1 + f))^y of floats, computed in doubles.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V PowOfFloatParts(D d, V k, V f, V y) {
-  const V log = Fma(f, Polynomial(d, f, coefficients::pow_log2<double>), k);
+  const V log = Fma(f, ShortPolynomial(d, f, coefficients::pow_log2<double>), k);
   const double limit = MathConstants<float>::pow_limit;
   const V exponent = AtLeast(d, AtMost(d, y * log, limit), -limit);
   const V n = RoundProduct(d, exponent, 1.0).value;
-  const V mantissa = Polynomial(d, exponent - n, coefficients::pow_exp2<double>);
+  const V mantissa = ShortPolynomial(d, exponent - n, coefficients::pow_exp2<double>);
   return mantissa * PowerOfTwo(d, n);
 }
 

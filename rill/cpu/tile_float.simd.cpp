@@ -8,6 +8,7 @@
 #include <hwy/highway.h>
 
 #include "rill/cpu/tile_vectors-inl.h"
+#include "rill/cpu/unrolled-inl.h"
 // The order matters: the rows are types above.
 #include "rill/cpu/tile_rows-inl.h"
 
@@ -51,7 +52,7 @@ struct FloatKernels {
   template <class Op>
   static void unary(void* dst, const void* a, const void*, const void*, int64_t n) {
     using V = vector::Vector<F>;
-    for_vectors<F>(dst, a, n, [](auto x, int64_t) HWY_ATTR { return Op::value(V(x)); });
+    for_vectors<F>(dst, a, n, [](auto x, int64_t) RILL_INLINE { return Op::value(V(x)); });
   }
 
   template <class Op>
@@ -60,9 +61,10 @@ struct FloatKernels {
     const hn::ScalableTag<F> d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     const auto* y = static_cast<const F*>(b);
-    for_vectors<F>(dst, a, n, [y, d, n, lanes](auto x, int64_t i) HWY_ATTR {
-      if (HWY_LIKELY(i + lanes <= n)) return Op::value(V(x), V(hn::LoadU(d, y + i)));
-      return Op::value(V(x), V(load_rest(y + i, n - i)));
+    // Inlined by force: long expressions would load their constants anew for each vector.
+    for_vectors<F>(dst, a, n, [y, d, n, lanes](auto x, int64_t i) RILL_INLINE {
+      const bool whole = HWY_LIKELY(i + lanes <= n);
+      return Op::value(V(x), V(whole ? hn::LoadU(d, y + i) : load_rest(y + i, n - i)));
     });
   }
 };
