@@ -12,12 +12,11 @@ bool values_lie_right(const AttentionProblem& problem) {
          problem.v.strides[2] == problem.value_depth;
 }
 
-/// The values of a block, or its keys, and its scores are to stay in the first cache: which is
-/// taken to be smaller where registers are few.
+/// The values of a block, or its keys, and its scores are to stay in the first cache. The same on
+/// every instruction set, as the results are.
 int64_t keys_of_block(int64_t keys) {
   constexpr int64_t fewer = 96;
-  const bool many = attention_kernels::panels().keys > 6;
-  return many || keys <= most_keys_of_block ? most_keys_of_block : fewer;
+  return keys <= most_keys_of_block ? most_keys_of_block : fewer;
 }
 
 }  // namespace
