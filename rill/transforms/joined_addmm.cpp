@@ -12,6 +12,9 @@ namespace rill {
 
 namespace {
 
+// Smaller results are in the second cache when the sum comes, and it costs next to nothing there.
+constexpr int64_t least_size = int64_t{1} << 18;
+
 bool is_reshaped_product(const Node& node) {
   return &node.op == &reshape_op && &node.inputs[0].node().op == &matmul_op;
 }
@@ -42,7 +45,8 @@ NodeMap<uint32_t> reads_of_products(const Captured& graph) {
 }
 
 Array joined_addmm(const Node& node, const Inputs& inputs, const NodeMap<uint32_t>& reads) {
-  if (node.op.row != Row::add || node.output(0).dtype != Dtype::float32) return {};
+  const Output& out = node.output(0);
+  if (node.op.row != Row::add || out.dtype != Dtype::float32 || out.size < least_size) return {};
   const auto once = [&](const Node& product) {
     const uint32_t* count = reads.find(&product);
     return count != nullptr && *count == 1 && product.stream == node.stream;
@@ -53,13 +57,13 @@ Array joined_addmm(const Node& node, const Inputs& inputs, const NodeMap<uint32_
     const bool reshaped = is_reshaped_product(made);
     const Node& product = reshaped ? made.inputs[0].node() : made;
     if (!once(made) || !once(product) || &product.op != &matmul_op) continue;
-    if (inputs[i].shape() != node.output(0).shape || inputs[i].dtype() != Dtype::float32) continue;
+    if (inputs[i].shape() != out.shape || inputs[i].dtype() != Dtype::float32) continue;
     if (addend.dtype() != Dtype::float32 || (reshaped && !is_row(addend))) continue;
     if (reshaped && inputs[i].shape().back() != product.output(0).shape.back()) continue;
     MadeFor place(&node);
     const Array c = reshaped ? reshape(addend, {addend.size()}, node.stream) : addend;
     const Array sum = addmm(c, product.inputs[0], product.inputs[1], 1, 1, node.stream);
-    return reshape(sum, node.output(0).shape, node.stream);
+    return reshape(sum, out.shape, node.stream);
   }
   return {};
 }
