@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <thread>
 
 #include "rill/runtime/interrupt.h"
 #include "streams.h"
@@ -14,28 +15,17 @@ PyTypeObject* array_type = nullptr;
 namespace {
 
 std::atomic<bool> shutting_down{false};
-std::atomic<unsigned long> main_thread;
-
-void note_main_thread() {
-  const nb::object thread = nb::module_::import_("threading").attr("main_thread")();
-  main_thread = nb::cast<unsigned long>(thread.attr("ident"));
-}
+std::thread::id last_thread;
 
 }  // namespace
 
-void watch_main_thread() {
-  note_main_thread();
-  nb::module_::import_("os").attr("register_at_fork")(nb::arg("after_in_child") =
-                                                          nb::cpp_function(&note_main_thread));
-}
-
-bool is_main_thread() { return PyThread_get_thread_ident() == main_thread; }
+bool is_main_thread() { return gettid() == getpid(); }
 
 WithoutGil::~WithoutGil() {
   const auto sleep = [] {
     for (;;) pause();
   };
-  if (shutting_down && !is_main_thread()) sleep();
+  if (shutting_down && std::this_thread::get_id() != last_thread) sleep();
   try {
     PyEval_RestoreThread(state_);
   } catch (...) {
@@ -46,7 +36,7 @@ WithoutGil::~WithoutGil() {
 }
 
 void begin_shutdown() {
-  main_thread = PyThread_get_thread_ident();
+  last_thread = std::this_thread::get_id();
   shutting_down = true;
   WithoutGil released;  // threads that wait for the GIL now pass; what is queued runs
   cancel_loops();       // but loops without an end

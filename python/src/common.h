@@ -123,10 +123,8 @@ class WithoutGil {
  private:
   PyThreadState* state_;
 };
-/// Is this the thread that runs Python's signal handlers? Known from watch_main_thread() on.
+/// Is this the first thread of the process? It runs Python's signal handlers.
 bool is_main_thread();
-/// On import.
-void watch_main_thread();
 /// From the atexit handler: the main thread goes on alone.
 void begin_shutdown();
 

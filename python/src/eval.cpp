@@ -125,7 +125,6 @@ void bind_eval(nb::module_& m) {
   bind_traces(m);
   nb::module_::import_("atexit").attr("register")(nb::cpp_function(&begin_shutdown));
   // A Python signal (Ctrl-C) ends a wait of the thread that handles it; the work goes on.
-  watch_main_thread();
   set_interrupt_check([] {
     if (!is_main_thread() || !Py_IsInitialized() || PyGILState_Check()) return;
     nb::gil_scoped_acquire acquire;

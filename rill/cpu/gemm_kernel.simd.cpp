@@ -15,6 +15,7 @@
 #include "rill/cpu/gemm_pack-inl.h"
 #include "rill/cpu/half-inl.h"
 #include "rill/cpu/prefetch.h"
+#include "rill/cpu/unrolled-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rill::gemm_kernel::HWY_NAMESPACE {
@@ -84,7 +85,7 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
   for (int i = 0; i < Rows; ++i) low[i] = high[i] = hn::Zero(d);
   const int64_t a_step = FormA == Form::panel ? register_rows : call.a_stride;
   const int64_t b_step = FormB == Form::panel ? lanes_of_b : call.b_stride;
-  const auto add_products = [&](int64_t p) HWY_ATTR __attribute__((always_inline)) {
+  const auto add_products = [&](int64_t p) RILL_INLINE {
     if constexpr (FormB == Form::panel) {
       hwy::Prefetch(call.next_b + p * floats_of_line);
       const int64_t lane = p & (floats_of_line - 1);
@@ -142,7 +143,7 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
       high[i] = hn::Mul(alpha, high[i]);
     }
   }
-  const auto add = [&](const Addend& addend) HWY_ATTR __attribute__((always_inline)) {
+  const auto add = [&](const Addend& addend) RILL_INLINE {
     const Vector factor = hn::Set(d, addend.factor);
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {

@@ -9,10 +9,10 @@ namespace rill {
 
 namespace {
 
-const Shape& start_of(const SlicePart& part) { return part.node->attrs.as<SliceAttrs>().start; }
+const Shape& start_of(const ReadPart& part) { return part.node->attrs.as<SliceAttrs>().start; }
 
 /// The axis along which the first part is shorter than the operand.
-int cut_axis(const Shape& whole, const SlicePart& first) {
+int cut_axis(const Shape& whole, const ReadPart& first) {
   for (int i = 0; i < whole.ssize(); ++i) {
     if (first.cotangent.shape()[i] != whole[i]) return i;
   }
@@ -20,7 +20,7 @@ int cut_axis(const Shape& whole, const SlicePart& first) {
 }
 
 /// Does `part` begin at `place` of the axis and take all of the others?
-bool continues(const SlicePart& part, const Shape& whole, int axis, int64_t place) {
+bool continues(const ReadPart& part, const Shape& whole, int axis, int64_t place) {
   const auto& [start, step] = part.node->attrs.as<SliceAttrs>();
   const Shape& size = part.cotangent.shape();
   for (int i = 0; i < whole.ssize(); ++i) {
@@ -32,22 +32,22 @@ bool continues(const SlicePart& part, const Shape& whole, int axis, int64_t plac
 
 }  // namespace
 
-Array joined_slices(std::span<const SlicePart> parts) {
+Array joined_slices(std::span<const ReadPart> parts) {
   if (parts.size() < 2) return {};
   const Node& first = *parts[0].node;
-  for (const SlicePart& part : parts) {
+  for (const ReadPart& part : parts) {
     if (&part.node->op != &slice_op || part.node->stream != first.stream) return {};
   }
   const Shape& whole = first.inputs[0].shape();
   const int axis = cut_axis(whole, parts[0]);
   if (axis < 0) return {};
-  std::vector<SlicePart> sorted(parts.begin(), parts.end());
-  std::sort(sorted.begin(), sorted.end(), [axis](const SlicePart& a, const SlicePart& b) {
+  std::vector<ReadPart> sorted(parts.begin(), parts.end());
+  std::sort(sorted.begin(), sorted.end(), [axis](const ReadPart& a, const ReadPart& b) {
     return start_of(a)[axis] < start_of(b)[axis];
   });
   int64_t place = 0;
   Arrays cotangents;
-  for (SlicePart& part : sorted) {
+  for (ReadPart& part : sorted) {
     if (!continues(part, whole, axis, place)) return {};
     place += part.cotangent.shape()[axis];
     cotangents.push_back(std::move(part.cotangent));

@@ -112,7 +112,6 @@ class Simplifier {
 
   Captured run() {
     find_unread_histories();
-    reads_of_products_ = reads_of_products(graph_);
     for (Node* node : graph_.nodes()) visit(node);
     if (replaced_.empty()) return std::move(graph_);
     Arrays outputs;
@@ -176,24 +175,21 @@ class Simplifier {
       return;
     }
     Node* first = applications_.first_like(node);
-    if (first != node) {
-      replaced_.emplace(node, value_of(Array::of(*first)));
-    } else if (Array sum = joined_addmm(*node, node->inputs, reads_of_products_)) {
-      replaced_.emplace(node, std::move(sum));
-    }
+    if (first != node) replaced_.emplace(node, Array::of(*first));
   }
 
   Captured graph_;  // keeps the nodes that are replaced until the end
   NodeMap<Array> replaced_;
   NodeMap<bool> unread_histories_;
-  NodeMap<uint32_t> reads_of_products_;
   std::map<std::pair<Dtype, uint64_t>, Array> scalars_;
   Applications applications_;
 };
 
 }  // namespace
 
-Captured simplified(Captured graph) { return Simplifier(std::move(graph)).run(); }
+Captured simplified(Captured graph) {
+  return with_joined_sums(Simplifier(std::move(graph)).run());  // once equal products are one
+}
 
 Arrays apply_on(const Captured& graph, const Arrays& inputs, Stream from, Stream to) {
   std::unordered_map<const Node*, Arrays> values;

@@ -211,7 +211,7 @@ Arrays pull_back(const Arrays& outputs, const Arrays& cotangents, const Arrays& 
       }
     }
   };
-  std::unordered_map<int64_t, std::vector<SlicePart>> postponed;  // by operand
+  std::unordered_map<int64_t, std::vector<ReadPart>> postponed;  // by operand
   auto finish = [&](size_t number) {
     auto found = postponed.find(static_cast<int64_t>(number));
     if (found == postponed.end()) return;

@@ -488,6 +488,11 @@ PRODUCTS = {
     "a product that is read again": (lambda x, w, c, b: (lambda y: (y + b) * y)(x @ w), 0, 1),
     "a product that is a result": (lambda x, w, c, b: (lambda y: [y, y + b])(x @ w), 0, 1),
     "twice the same": (lambda x, w, c, b: [x @ w + b, (x @ w + b) * 2], 1, 0),
+    "the same product in two places": (
+        lambda x, w, c, b: [x @ w + b, mx.tanh(x @ w)],
+        0,
+        1,
+    ),
     "halves": (lambda x, w, c, b: x.astype(mx.float16) @ w.astype(mx.float16) + 1.5, 0, 1),
     "another dtype": (lambda x, w, c, b: x @ w + b.astype(mx.float64), 0, 1),
     "a larger sum": (lambda x, w, c, b: x[:1] @ w + c, 0, 1),
