@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "rill/cpu/backend.h"
+#include "rill/cpu/copy_kernels.h"
 #include "rill/cpu/kernels.h"
 #include "rill/cpu/scan_kernels.h"
 #include "rill/runtime/parallel.h"
@@ -17,6 +18,8 @@ constexpr int64_t grain = 32768;           // elements
 constexpr int64_t block_elements = 65536;  // of a long scan, done by one thread
 constexpr int64_t blocks_at_once = 32;     // what they read stays cached until they read it again
 constexpr int64_t few_bands = 16;
+constexpr int64_t short_rows = 16;   // of one column: they are turned
+constexpr int64_t turned_side = 64;  // of a block
 
 /// An array as outer x rows x inner, scanned down the rows in bands of columns. How it is cut
 /// depends on its shape only, and so do the bits of the result.
@@ -35,10 +38,14 @@ class Scan {
     columns_ = std::min(inner_, scan_kernels::most_columns);
     tiles_ = (inner_ - 1) / columns_ + 1;
     bands_ = out.size / (rows_ * inner_) * tiles_;
+    // A step of the logarithms waits long for the one before it: many lines keep it busy.
+    turned_ = inner_ == 1 && bands_ >= few_bands &&
+              (rows_ <= short_rows || attrs.kind == ScanKind::logaddexp);
     if (exclusive_) --rows_;
   }
 
   void run() {
+    if (turned_) return run_turned();
     const int64_t block = std::max<int64_t>(1, block_elements / columns_);
     if (bands_ < few_bands && rows_ >= 4 * block) {
       for (int64_t band = 0; band < bands_; ++band) run_in_blocks(band, block);
@@ -127,11 +134,44 @@ class Scan {
     }
   }
 
+  /// Lines of consecutive elements, some side by side: as columns of blocks that are turned round
+  /// and back.
+  void run_turned() const {
+    const int64_t groups = (bands_ - 1) / turned_side + 1;
+    parallel_for(groups, std::max<int64_t>(1, grain / ((rows_ + 1) * turned_side)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t group = begin; group < end; ++group) {
+                     const int64_t first = group * turned_side;
+                     scan_turned(first, std::min(turned_side, bands_ - first));
+                   }
+                 });
+  }
+
+  void scan_turned(int64_t first, int64_t lines) const {
+    const int64_t line = (rows_ + (exclusive_ ? 1 : 0)) * item_;
+    const Job all = start(first);
+    for (int64_t i = 1; i < lines && exclusive_; ++i) start(first + i);
+    alignas(64) uint8_t block[turned_side * turned_side * sizeof(int64_t)];
+    const int64_t step = turned_side * item_;
+    Carry carry;
+    set_identity(carry.bytes, lines);
+    for (int64_t begin = 0; begin < rows_; begin += turned_side) {
+      const int64_t count = std::min(turned_side, rows_ - begin);
+      const Job here = part(all, begin, count, carry.bytes);
+      copy_kernels::transpose(
+          item_, {static_cast<const uint8_t*>(here.src), line, block, step, count, lines, false});
+      kernel_.run({block, block, count, turned_side, lines, reverse_, false, carry.bytes});
+      copy_kernels::transpose(
+          item_, {block, step, static_cast<uint8_t*>(here.dst), line, lines, count, false});
+    }
+  }
+
   const Kernel& kernel_;
   int item_;
   bool reverse_;
   bool exclusive_;
   bool stream_;
+  bool turned_;
   int64_t rows_;  // that are scanned
   int64_t inner_ = 1;
   int64_t columns_;

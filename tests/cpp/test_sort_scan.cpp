@@ -268,6 +268,7 @@ TEST(Scan, AgreesWithALoopForEveryKindDtypeLayoutAndAxis) {
         check_scan<T>(random, kind, {3, 0, 2}, 2);
         check_scan<T>(random, kind, {2, 3, 1500}, 1);
         for (int64_t columns : {2, 4, 8}) check_scan<T>(random, kind, {2, 40, columns}, 1);
+        for (int64_t line : {1, 4, 16, 17, 200}) check_scan<T>(random, kind, {5, 31, line}, 2);
       });
     }
   }
