@@ -35,9 +35,20 @@ WithoutGil::~WithoutGil() {
   }
 }
 
+namespace {
+
+/// Does the program end since nobody caught a Ctrl-C?
+bool ended_by_interrupt() {
+  PyObject* type = PySys_GetObject("last_type");
+  return type != nullptr && PyErr_GivenExceptionMatches(type, PyExc_KeyboardInterrupt) != 0;
+}
+
+}  // namespace
+
 void begin_shutdown() {
   last_thread = std::this_thread::get_id();
   shutting_down = true;
+  if (ended_by_interrupt()) cancel_work();
   WithoutGil released;  // threads that wait for the GIL now pass; what is queued runs
   cancel_loops();       // but loops without an end
   synchronize_all([] {

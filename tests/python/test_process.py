@@ -193,6 +193,13 @@ def test_a_second_ctrl_c_drops_what_is_queued():
 
 
 @rill_only
+def test_a_program_that_ctrl_c_ends_drops_what_is_queued():
+    ends = CTRL_C.replace("os._exit(0)", "raise")
+    with interrupted(ends % "mx.eval(x)") as (child, _):
+        assert child.wait(10) == -signal.SIGINT
+
+
+@rill_only
 def test_exit_ends_endless_loops():
     done = run(LOOPS["small"] + "\nmx.async_eval(x)\ntime.sleep(0.1)\n")
     assert done.returncode == 0, done.stderr
