@@ -19,6 +19,7 @@ constexpr int64_t block_elements = 65536;  // of a long scan, done by one thread
 constexpr int64_t blocks_at_once = 32;     // what they read stays cached until they read it again
 constexpr int64_t few_bands = 16;
 constexpr int64_t short_rows = 16;   // of one column: they are turned
+constexpr int64_t many_bands = 64;   // enough for some cores, a vector of them side by side in each
 constexpr int64_t turned_side = 64;  // of a block
 
 /// An array as outer x rows x inner, scanned down the rows in bands of columns. How it is cut
@@ -39,8 +40,8 @@ class Scan {
     tiles_ = (inner_ - 1) / columns_ + 1;
     bands_ = out.size / (rows_ * inner_) * tiles_;
     // A step of the logarithms waits long for the one before it: many lines keep it busy.
-    turned_ = inner_ == 1 && bands_ >= few_bands &&
-              (rows_ <= short_rows || attrs.kind == ScanKind::logaddexp);
+    const bool waits = attrs.kind == ScanKind::logaddexp && bands_ >= many_bands;
+    turned_ = inner_ == 1 && (waits || (bands_ >= few_bands && rows_ <= short_rows));
     if (exclusive_) --rows_;
   }
 
@@ -137,12 +138,13 @@ class Scan {
   /// Lines of consecutive elements, some side by side: as columns of blocks that are turned round
   /// and back.
   void run_turned() const {
-    const int64_t groups = (bands_ - 1) / turned_side + 1;
-    parallel_for(groups, std::max<int64_t>(1, grain / ((rows_ + 1) * turned_side)),
+    // Each core gets some. The bits of a line do not depend on those beside it.
+    const int64_t share = bands_ / (2 * parallel_width()) / 16 * 16;
+    const int64_t lines = std::clamp<int64_t>(share, 16, turned_side);
+    parallel_for((bands_ - 1) / lines + 1, std::max<int64_t>(1, grain / ((rows_ + 1) * lines)),
                  [&](int64_t begin, int64_t end) {
                    for (int64_t group = begin; group < end; ++group) {
-                     const int64_t first = group * turned_side;
-                     scan_turned(first, std::min(turned_side, bands_ - first));
+                     scan_turned(group * lines, std::min(lines, bands_ - group * lines));
                    }
                  });
   }

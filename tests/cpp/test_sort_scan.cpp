@@ -284,6 +284,7 @@ TEST(Scan, OfLongLinesInBlocks) {
     check_scan<int64_t>(random, ScanKind::sum, {150'001, 4}, 0);
     check_scan<float>(random, ScanKind::logaddexp, {2, 280'000}, 1);
     check_scan<uint8_t>(random, ScanKind::sum, {300'007}, 0);
+    check_scan<float>(random, ScanKind::logaddexp, {300, 150}, 1);
     check_scan<complex64>(random, ScanKind::sum, {280'000}, 0);
   }
 }
