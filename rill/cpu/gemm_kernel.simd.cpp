@@ -2,7 +2,6 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rill/cpu/gemm_kernel.simd.cpp"
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -37,6 +36,15 @@ constexpr int64_t floats_of_line = 16;
 // then it writes the panel meanwhile. Lanes that lie apart are faster packed beforehand.
 enum class Form { panel, matrix };
 
+/// What comes to the second cache while a call multiplies: a line with each depth, from
+/// `register_rows` lanes in turn, then the next line of each.
+struct Fetch {
+  const float* first = nullptr;
+  int64_t lane_stride = 0;
+  int64_t line_stride = 0;
+  int64_t lines = 0;  // of each lane
+};
+
 /// One panel of A by one of B; those of a matrix have their depths `stride` apart.
 struct RegisterCall {
   const float* a;
@@ -45,11 +53,9 @@ struct RegisterCall {
   const float* b;
   int64_t b_stride;
   float* b_panel;
-  const float* next_b;  // a line of it is fetched for each depth
-  const float* next_a;  // and of a lane: of the first again, a line further on, after 16 of them
-  int64_t next_a_stride;
+  Fetch fetch;
   float* c;
-  const float* next_c;  // the result of the next call comes to the second cache meanwhile
+  const float* next_c;  // the result of the next call comes to the second cache, too
   int64_t ldc;
   int64_t cols, depth;
   float alpha;
@@ -85,12 +91,8 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
   for (int i = 0; i < Rows; ++i) low[i] = high[i] = hn::Zero(d);
   const int64_t a_step = FormA == Form::panel ? register_rows : call.a_stride;
   const int64_t b_step = FormB == Form::panel ? lanes_of_b : call.b_stride;
-  const auto add_products = [&](int64_t p) RILL_INLINE {
-    if constexpr (FormB == Form::panel) {
-      hwy::Prefetch(call.next_b + p * floats_of_line);
-      const int64_t lane = p & (floats_of_line - 1);
-      prefetch_later(call.next_a + lane * call.next_a_stride + (p - lane));
-    } else {
+  const auto add_products = [&]() RILL_INLINE {
+    if constexpr (FormB != Form::panel) {
       prefetch_lines<vectors * hn::MaxLanes(Wide()) * sizeof(float)>(b + depths_ahead * b_step);
     }
     Vector b0 = hn::LoadU(d, b);
@@ -115,14 +117,25 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
     b += b_step;
   };
   // A row at a time: all at once, they would keep what is needed first from coming.
-  const int64_t first = std::min(register_rows, call.depth);
+  int64_t left = call.depth;
   const float* next_c = call.next_c;
-  for (int64_t p = 0; p < first; ++p, next_c += call.ldc) {
+  for (int64_t i = std::min(register_rows, left); i > 0; --i, --left, next_c += call.ldc) {
     prefetch_later(next_c);
     prefetch_later(next_c + half);
-    add_products(p);
+    add_products();
   }
-  for (int64_t p = first; p < call.depth; ++p) add_products(p);
+  const float* line = call.fetch.first;
+  for (int64_t i = call.fetch.lines; i > 0 && left >= register_rows; --i) {
+    const float* next = line;
+    for (int64_t lane = 0; lane < register_rows; ++lane, next += call.fetch.lane_stride) {
+      prefetch_later(next);
+      add_products();
+    }
+    line += call.fetch.line_stride;
+    left -= register_rows;
+  }
+#pragma GCC unroll 4
+  for (; left > 0; --left) add_products();
   float* const c = call.c;
   const int64_t ldc = call.ldc;
   if (call.cols < lanes_of_b) {
@@ -212,24 +225,38 @@ Addend from_element(const Addend& addend, int64_t row, int64_t col) {
   return {addend.rows + row * addend.stride + col, addend.stride, addend.factor};
 }
 
+/// The share of a panel that one of `calls` fetches, the `index`-th of them.
+Fetch fetch_of_panel(const float* panel, int64_t depth, int64_t calls, int64_t index) {
+  constexpr int64_t group = register_rows * floats_of_line;
+  const int64_t groups = (lanes_of_b * depth + group - 1) / group;
+  const int64_t each = (groups + calls - 1) / calls;
+  const int64_t lines = std::min(each, groups - index * each);
+  return {panel + index * each * group, floats_of_line, group, lines};
+}
+
+int64_t panels_of_rows(int64_t rows) { return (rows + register_rows - 1) / register_rows; }
+
 void multiply_impl(const Block& block) {
   const int64_t panel = lanes_of_b * block.depth;
+  const int64_t calls = panels_of_rows(block.rows);
   RegisterCall call = call_for(block);
   for (int64_t col = 0; col < block.cols; col += lanes_of_b) {
     call.b = block.b + col * block.depth;
     call.cols = std::min(lanes_of_b, block.cols - col);
     // While the rows pass, the next panel comes from the last cache, a piece with each.
-    call.next_b = call.b + (call.cols == lanes_of_b && col + call.cols < block.cols ? panel : 0);
-    call.next_a = call.next_b;
-    const float* last_b = call.next_b + panel - block.depth * floats_of_line;
+    const bool more = col + lanes_of_b < block.cols;
     for (int64_t row = 0; row < block.rows; row += register_rows) {
       int64_t rows = std::min(register_rows, block.rows - row);
       call.a = block.a + row * block.depth;
       call.c = block.c + row * block.ldc + col;
       call.next_c = next_result(block, row + rows, col);
       if (block.accumulate) call.addend = {call.c, call.ldc, 1};
+      if (more) {
+        call.fetch = fetch_of_panel(call.b + panel, block.depth, calls, row / register_rows);
+      } else {
+        call.fetch = {};
+      }
       kernels_of_rows[static_cast<size_t>(rows - 1)](call);
-      call.next_b = std::min(call.next_b + block.depth * floats_of_line, last_b);
     }
   }
 }
@@ -286,34 +313,33 @@ Form take_b(const Tile& tile, int64_t col, int64_t rows, RegisterCall& call) {
 /// processor sees.
 bool fetches(const Side& side) { return side.dtype == Dtype::float32 && side.depth_stride == 1; }
 
-/// While panels are multiplied, the lanes come that will be packed next: with the first columns
-/// those of A, with the first rows those of B.
-void fetch_lanes(const Tile& tile, int64_t row, int64_t col, RegisterCall& call) {
-  call.next_a = call.next_b;
-  call.next_a_stride = 0;
-  const auto take = [&](const Side& side, int64_t lane, int64_t lanes) {
-    if (!fetches(side) || lane + floats_of_line > lanes) return;
-    call.next_a = static_cast<const float*>(from_lane(side, lane).data);
-    call.next_a_stride = side.lane_stride;
+/// While panels are multiplied, those that will be read or packed next come: with the first columns
+/// the lanes of A, then a part of B with each of the `calls` for some columns.
+Fetch next_fetch(const Tile& tile, int64_t row, int64_t col, int64_t calls, int64_t index) {
+  const auto lanes_of = [&](const Side& side, int64_t lane, int64_t lanes) -> Fetch {
+    if (!fetches(side) || lane + register_rows > lanes) return {};
+    return {static_cast<const float*>(from_lane(side, lane).data), side.lane_stride, floats_of_line,
+            tile.depth / floats_of_line};
   };
-  if (col == 0) return take(tile.a, row + register_rows, tile.rows);
-  const int64_t lane = row / register_rows * floats_of_line;
-  if (tile.b_panels == nullptr && lane < lanes_of_b)
-    take(tile.b, col + lanes_of_b + lane, tile.cols);
+  if (col == 0 && fetches(tile.a)) return lanes_of(tile.a, row + register_rows, tile.rows);
+  const int64_t next = col + lanes_of_b;
+  if (next >= tile.cols) return {};
+  if (tile.b_panels != nullptr) {
+    return fetch_of_panel(tile.b_panels + next * tile.depth, tile.depth, calls, index);
+  }
+  const int64_t lane = index * register_rows;
+  return lane < lanes_of_b ? lanes_of(tile.b, next + lane, tile.cols) : Fetch();
 }
 
 void multiply_tile_impl(const Tile& tile) {
-  const int64_t panel = lanes_of_b * tile.depth;
   RegisterCall call = call_for(tile);
   for (int64_t col = 0; col < tile.cols; col += lanes_of_b) {
     const int64_t above = std::max<int64_t>(0, col - tile.diagonal) / register_rows * register_rows;
     if (above >= tile.rows) break;
     call.cols = std::min(lanes_of_b, tile.cols - col);
     Form form_b = take_b(tile, col, tile.rows - above, call);
-    const bool more = tile.b_panels != nullptr && col + lanes_of_b < tile.cols;
     const float* b_panel = form_b == Form::panel ? call.b : call.b_panel;
-    call.next_b = b_panel + (more ? panel : 0);
-    const float* last_b = call.next_b + panel - tile.depth * floats_of_line;
+    const int64_t calls = panels_of_rows(tile.rows - above);
     for (int64_t row = above; row < tile.rows; row += register_rows) {
       const int64_t rows = std::min(register_rows, tile.rows - row);
       const Form form_a = take_a(tile, row, rows, col > 0, call);
@@ -321,7 +347,7 @@ void multiply_tile_impl(const Tile& tile) {
       call.next_c = next_result(tile, row + rows, col);
       call.addend = from_element(tile.addend, row, col);
       call.last = from_element(tile.last, row, col);
-      fetch_lanes(tile, row, col, call);
+      call.fetch = next_fetch(tile, row, col, calls, (row - above) / register_rows);
       if (rows == register_rows) {
         kernels_of_forms[form_a == Form::matrix][form_b == Form::matrix](call);
       } else {
@@ -329,7 +355,6 @@ void multiply_tile_impl(const Tile& tile) {
       }
       call.b = b_panel;
       form_b = Form::panel;
-      call.next_b = std::min(call.next_b + tile.depth * floats_of_line, last_b);
     }
   }
 }

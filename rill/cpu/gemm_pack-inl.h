@@ -104,9 +104,9 @@ HWY_ATTR void pack_depth_first(const T* in, int64_t stride, int64_t lanes, int64
 template <class D, class T>
 HWY_ATTR inline void copy_lanes(D d, const T* from, int64_t width, float* to) {
   const int64_t step = static_cast<int64_t>(hn::Lanes(d));
-  int64_t i = 0;
-  for (; i + step <= width; i += step) hn::StoreU(LoadAs(d, from + i), d, to + i);
-  for (; i < width; ++i) to[i] = static_cast<float>(from[i]);
+  const int64_t whole = width - width % step;
+  for (int64_t i = 0; i < whole; i += step) hn::StoreU(LoadAs(d, from + i), d, to + i);
+  for (int64_t i = whole; i < width; ++i) to[i] = static_cast<float>(from[i]);
 }
 
 // Whole panels side by side, so that a row of the matrix is read in long pieces.

@@ -33,6 +33,10 @@ constexpr int64_t most_blocks = 16;
 constexpr int64_t task_operations = int64_t{1} << 23;
 int64_t operations(int64_t rows, int64_t cols, int64_t depth) { return 2 * rows * cols * depth; }
 
+/// Are the vectors short, as with AVX2? Then the second cache is often small, too. Measured apart,
+/// on a Zen 3 of 512 KB.
+bool is_narrow() { return gemm_kernel::panels().b < 32; }
+
 Side shifted(const Side& side, int64_t lane, int64_t depth) {
   Side result = side;
   result.data = static_cast<const char*>(side.data) +
@@ -80,7 +84,7 @@ void mirror(T* matrix, int64_t n, int64_t stride) {
 
 // So few rows pay for no shared copy of B: those of one tile, and those that read it as it lies.
 constexpr int64_t few_rows = 96;
-constexpr int64_t some_rows = 1024;
+int64_t some_rows() { return is_narrow() ? 512 : 1024; }
 // Where each tile packs its part of B, that many do it at most, and so much of A is in one.
 constexpr int64_t most_own_panels = 4;
 constexpr int64_t tile_floats = int64_t{1} << 17;
@@ -146,13 +150,15 @@ class PackedProduct {
   /// nothing if a kernel reads it as it lies.
   bool shares_b() const {
     if (own_grid_) return false;
-    return numbers_ > 1 || call_.shape.m > (b_as_it_lies() ? some_rows : few_rows);
+    return numbers_ > 1 || call_.shape.m > (b_as_it_lies() ? some_rows() : few_rows);
   }
 
   TileGrid cut(int64_t cols_in_all, int64_t rows, int64_t cols) const {
     const int64_t m = call_.shape.m;
     TileGrid grid;
-    grid.tile_rows = round_up(ceil_div(m, ceil_div(m, rows)), 4);
+    // With a part of 6 rows, a kernel has too few sums to keep the processor busy.
+    const int64_t step = is_narrow() ? panels_.a : 4;
+    grid.tile_rows = round_up(ceil_div(m, ceil_div(m, rows)), step);
     grid.tile_cols = round_up(ceil_div(cols_in_all, ceil_div(cols_in_all, cols)), panels_.b);
     grid.row_tiles = ceil_div(m, grid.tile_rows);
     grid.col_tiles = ceil_div(cols_in_all, grid.tile_cols);
@@ -160,26 +166,32 @@ class PackedProduct {
     return grid;
   }
 
+  /// At least `wanted` tiles that are at most `rows` high and `cols` wide: those few high ones for
+  /// which the fewest elements of A and B are packed.
+  std::optional<TileGrid> cut_high(int64_t wanted, int64_t rows, int64_t cols) const {
+    const auto& [dtype, m, n, k] = call_.shape;
+    std::optional<TileGrid> best;
+    int64_t least = 0;
+    for (int64_t high = ceil_div(m, rows); high <= most_own_panels; ++high) {
+      const int64_t wide = std::max(ceil_div(wanted, high), ceil_div(n, cols));
+      const int64_t packed = high * n + wide * m;
+      if (n < wide * panels_.b || (best && packed > least)) continue;
+      best = cut(n, ceil_div(m, high), ceil_div(n, wide));
+      least = packed;
+    }
+    return best;
+  }
+
   /// A B that lies depth first may be turned round by each tile: a panel that goes to the kernel at
   /// once stays in the cache, and no thread waits for the others' panels. So where a few high tiles
-  /// do: these for which the fewest elements of A and B are packed.
+  /// do.
   std::optional<TileGrid> grid_of_own_panels() const {
     const auto& [dtype, m, n, k] = call_.shape;
     if (dtype != Dtype::float32 || b_.depth_stride != 1 || b_as_it_lies() || symmetric_ ||
         m <= few_rows || operations(m, n, k) <= 2 * task_operations) {
       return std::nullopt;
     }
-    const int64_t wanted = 2 * parallel_width();
-    std::optional<TileGrid> best;
-    int64_t least = 0;
-    for (int64_t rows = ceil_div(m, tile_floats / block_); rows <= most_own_panels; ++rows) {
-      const int64_t cols = ceil_div(wanted, rows);
-      const int64_t packed = rows * n + cols * m;
-      if (n < cols * panels_.b || (best && packed >= least)) continue;
-      best = cut(n, ceil_div(m, rows), ceil_div(n, cols));
-      least = packed;
-    }
-    return best;
+    return cut_high(2 * parallel_width(), tile_floats / block_, n);
   }
 
   /// Some tiles for each thread, so that all end together. The bits are the same for any cut.
@@ -191,18 +203,25 @@ class PackedProduct {
     const int64_t width = parallel_width();
     if (own_grid_) return *own_grid_;
     auto cut = [&](int64_t rows, int64_t cols) { return this->cut(band.cols, rows, cols); };
-    // A's tile and a panel of B fit the second cache. Lower and narrower costs 0.3 and 2%.
-    // For pairs, packing A weighs twice as much.
-    // The wider a tile is, the less often A is packed: where a sum is one block of depth, C is
-    // written once and need not fit a cache.
-    const bool one_block = numbers_ == 1 && shares_b() && band.length <= block_;
-    // 512 columns are best with AVX-512, twice that with AVX2 (2% on a Zen 3).
-    const int64_t cols = panels_.b < 32 ? 1024 : 512;
-    TileGrid grid = numbers_ > 1 ? cut(128, 2048) : one_block ? cut(128, 4096) : cut(256, cols);
-    if (numbers_ > 1 && grid.count() < 4 * width) grid = cut(128, 1024);
     const bool divided = operations(m, band.cols, band.length) > 2 * task_operations;
-    if (divided && grid.count() < 4 * width) grid = cut(128, 512);
-    if (divided && grid.count() < 2 * width) grid = cut(128, 256);
+    TileGrid grid;
+    const auto high =
+        is_narrow() && divided && !shares_b() ? cut_high(width, 256, 1024) : std::nullopt;
+    if (high) {
+      grid = *high;
+    } else {
+      // A's tile and a panel of B fit the second cache. Lower and narrower costs 0.3 and 2%.
+      // For pairs, packing A weighs twice as much.
+      // The wider a tile is, the less often A is packed: where a sum is one block of depth, C is
+      // written once and need not fit a cache.
+      const bool one_block = numbers_ == 1 && shares_b() && band.length <= block_;
+      grid = numbers_ > 1 || is_narrow() ? cut(128, 2048)
+             : one_block                 ? cut(128, 4096)
+                                         : cut(256, 512);
+      if (numbers_ > 1 && grid.count() < 4 * width) grid = cut(128, 1024);
+      if (divided && grid.count() < 4 * width) grid = cut(128, 512);
+      if (divided && grid.count() < 2 * width) grid = cut(128, 256);
+    }
     const int64_t each = operations(grid.tile_rows, grid.tile_cols, band.length);
     grid.grain = std::max<int64_t>(1, task_operations / each);
     return grid;
