@@ -65,8 +65,9 @@ RILL_PAIRS void pack_lanes_first(const uint16_t* in, int64_t stride, int64_t cou
 struct RegisterCall {
   const float* a;
   const float* b;
-  const float* next_b;  // a line of it is fetched for each word
-  float* c;             // read if it accumulates; written unless there is `out`
+  const float* next;  // what comes to the second cache: a line with each of the first words
+  int64_t lines;
+  float* c;  // read if it accumulates; written unless there is `out`
   bfloat16* out;
   int64_t cols;
 };
@@ -83,8 +84,7 @@ RILL_PAIRS void multiply_registers(const Block& block, int64_t out_stride,
   }
   const float* a = call.a;
   const float* b = call.b;
-  for (int64_t p = 0; p < block.depth; ++p, a += register_rows, b += columns) {
-    prefetch_lines<1>(call.next_b + p * lanes);
+  const auto add_products = [&]() RILL_PAIRS __attribute__((always_inline)) {
     auto b0 = reinterpret_cast<__m512bh>(_mm512_loadu_ps(b));
     auto b1 = reinterpret_cast<__m512bh>(_mm512_loadu_ps(b + lanes));
 #pragma GCC unroll 16
@@ -93,7 +93,15 @@ RILL_PAIRS void multiply_registers(const Block& block, int64_t out_stride,
       low[i] = _mm512_dpbf16_ps(low[i], value, b0);
       high[i] = _mm512_dpbf16_ps(high[i], value, b1);
     }
+    a += register_rows;
+    b += columns;
+  };
+  const int64_t fetches = std::min(call.lines, block.depth);
+  for (int64_t p = 0; p < fetches; ++p) {
+    prefetch_later(call.next + p * lanes);
+    add_products();
   }
+  for (int64_t p = fetches; p < block.depth; ++p) add_products();
   const __m512 alpha = _mm512_set1_ps(block.alpha);
   const __mmask16 mask0 = first_lanes(call.cols);
   const __mmask16 mask1 = first_lanes(call.cols - lanes);
@@ -157,19 +165,22 @@ void multiply(const Block& block, bfloat16* out, int64_t out_stride) {
   static constexpr auto kernels =
       register_kernels(std::make_integer_sequence<int, static_cast<int>(register_rows)>());
   const int64_t panel = columns * block.depth;
+  // While the rows pass, the next panel comes from the last cache, a piece with each.
+  const int64_t calls = (block.rows + register_rows - 1) / register_rows;
+  const int64_t piece = (panel / lanes + calls - 1) / calls * lanes;
   RegisterCall call = {};
   for (int64_t col = 0; col < block.cols; col += columns) {
     call.b = block.b + col * block.depth;
     call.cols = std::min(columns, block.cols - col);
-    call.next_b = call.b + (col + columns < block.cols ? panel : 0);
-    const float* last_b = call.next_b + panel - block.depth * lanes;
+    call.next = call.b + panel;
+    call.lines = col + columns < block.cols ? piece / lanes : 0;
     for (int64_t row = 0; row < block.rows; row += register_rows) {
       const int64_t rows = std::min(register_rows, block.rows - row);
       call.a = block.a + row * block.depth;
       call.c = block.c + row * block.ldc + col;
       call.out = out != nullptr ? out + row * out_stride + col : nullptr;
       kernels[static_cast<size_t>(rows - 1)](block, out_stride, call);
-      call.next_b = std::min(call.next_b + block.depth * lanes, last_b);
+      call.next += piece;
     }
   }
 }
