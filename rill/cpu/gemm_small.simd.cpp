@@ -92,7 +92,13 @@ HWY_INLINE void RealRows(D d, const GemmCall& call, int64_t row, const SmallB<T>
   const bool full = call.shape.n == vectors * static_cast<int64_t>(hn::MaxLanes(d));
   T* c = static_cast<T*>(call.c) + row * call.ldc;
   const auto mask = LastLanes<vectors>(d, call.shape.n);
-  for (int r = 0; r < count; ++r) StoreRow<vectors>(d, sum[r], mask, full, c + r * call.ldc);
+  RILL_UNROLL(4)
+  for (int r = 0; r < count; ++r) {
+    // A sum of -0 becomes 0, as in the other kernels.
+    RILL_UNROLL(4)
+    for (int v = 0; v < vectors; ++v) sum[r][v] = hn::Add(sum[r][v], hn::Zero(d));
+    StoreRow<vectors>(d, sum[r], mask, full, c + r * call.ldc);
+  }
 }
 
 /// The same of complex numbers, whose parts take turns in the lanes: B times the real parts of A

@@ -10,6 +10,7 @@
 #include "rill/ops/elementwise.h"
 #include "rill/transforms/control_parts.h"
 #include "rill/transforms/joined_addmm.h"
+#include "rill/transforms/joined_products.h"
 #include "rill/transforms/vjp.h"
 
 namespace rill {
@@ -188,7 +189,8 @@ class Simplifier {
 }  // namespace
 
 Captured simplified(Captured graph) {
-  return with_joined_sums(Simplifier(std::move(graph)).run());  // once equal products are one
+  // Once equal products are one.
+  return with_joined_sums(with_joined_products(Simplifier(std::move(graph)).run()));
 }
 
 Arrays apply_on(const Captured& graph, const Arrays& inputs, Stream from, Stream to) {

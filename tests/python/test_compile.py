@@ -1,5 +1,6 @@
 """mx.compile: what it gives, what it keeps apart, what it refuses."""
 
+import functools
 import gc
 import weakref
 from collections import namedtuple
@@ -524,5 +525,63 @@ def test_products_joined_with_sums(name):
     assert [names.count("addmm"), names.count("matmul")] == counts
     as_list = lambda x: [x] if isinstance(x, mx.array) else list(x)
     for got, wanted in zip(as_list(result), as_list(expected)):
+        assert got.dtype == wanted.dtype and got.shape == wanted.shape
+        assert np.array_equal(to_numpy(got), to_numpy(wanted))
+
+
+# Products of the rows of an array and a matrix.
+
+# A function of x (9 rows), v (of two dimensions), w and a second matrix; how many products it has.
+ROWS = {
+    "a loop": (lambda x, v, w, u: [x[t] @ w for t in range(9)], 1),
+    "a recurrence": (
+        lambda x, v, w, u: functools.reduce(
+            lambda h, t: mx.tanh(x[t] @ w + h @ w), range(9), x[0] * 0
+        ),
+        10,
+    ),
+    "some rows, in any order": (lambda x, v, w, u: [x[t] @ w for t in (5, 3, 2, 4)], 1),
+    "a row twice": (lambda x, v, w, u: [x[t] @ w for t in (1, 2, 3, 4, 2)], 1),
+    "from the end": (lambda x, v, w, u: [x[-t] @ w + 1 for t in range(1, 6)], 1),
+    "two matrices": (lambda x, v, w, u: [x[t] @ w + x[t] @ u for t in range(9)], 2),
+    "two layers": (lambda x, v, w, u: [mx.tanh(x[t] @ w) @ u for t in range(5)], 6),
+    "a row of a product": (
+        lambda x, v, w, u: [mx.stack([x[t] @ w for t in range(4)])[i] @ u for i in range(4)],
+        2,
+    ),
+    "a turned matrix": (lambda x, v, w, u: [x[t] @ w.T for t in range(9)], 1),
+    "a row left out": (lambda x, v, w, u: [x[t] @ w for t in (0, 1, 2, 4, 5)], 5),
+    "few rows": (lambda x, v, w, u: [x[t] @ w for t in range(3)], 3),
+    "vectors": (lambda x, v, w, u: [v[t] @ w for t in range(9)], 9),
+    "another dtype": (
+        lambda x, v, w, u: [x[t].astype(mx.float16) @ w.astype(mx.float16) for t in range(5)],
+        5,
+    ),
+    "a gradient": (
+        lambda x, v, w, u: mx.grad(lambda w: sum((x[t] @ w).square().sum() for t in range(9)))(w),
+        10,
+    ),
+}
+
+
+@rill_only
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("shape", [(6, 24), (2, 3, 24), (1, 24), (40, 24)], ids=str)
+def test_products_of_rows_joined(name, shape):
+    function, count = ROWS[name]
+    rng = np.random.default_rng(0)
+    shapes = ((9, *shape), (9, 24), (24, 24), (24, 24))
+    operands = [mx.array(rng.standard_normal(s, np.float32)) for s in shapes]
+    expected = function(*operands)
+    compiled = mx.compile(function)
+    mx.eval(compiled(*operands))
+    with mx.trace() as trace:
+        result = compiled(*operands)
+        mx.eval(result)
+    made = [record["name"] for record in trace.records].count("matmul")
+    if shape[-2] > 1:  # those of single rows add up in another order, so they stay
+        assert made == count
+    as_list = lambda x: [x] if isinstance(x, mx.array) else list(x)
+    for got, wanted in zip(as_list(result), as_list(expected), strict=True):
         assert got.dtype == wanted.dtype and got.shape == wanted.shape
         assert np.array_equal(to_numpy(got), to_numpy(wanted))
