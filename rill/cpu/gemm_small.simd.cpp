@@ -183,7 +183,7 @@ template <class E, int vectors, class D, class T = hn::TFromD<D>>
 void SmallProduct(D d, const GemmCall& call) {
   constexpr int64_t parts = sizeof(E) / sizeof(T);
   constexpr int64_t width = vectors * hn::MaxLanes(D());
-  constexpr int64_t task_multiplications = 1 << 22;
+  constexpr int64_t task_multiplications = 1 << 20;  // about 25 us
   const auto& [m, n, k] = std::tuple(call.shape.m, call.shape.n * parts, call.shape.k);
   if (m <= few_rows && call.b.col_stride == 1) {
     const SmallB<T> b{static_cast<const T*>(call.b.data), parts * call.b.row_stride, n};
