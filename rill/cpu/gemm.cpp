@@ -110,8 +110,9 @@ void gemm_integer(const GemmCall& call) {
 //  float32, float16       our kernels: about as fast as oneDNN and OpenBLAS on row-major operands
 //                         (200 to 230), faster on transposed ones (oneDNN falls to 110); threads
 //                         share a packed B, any strides cost no copy, halves widen while packing
-//  bfloat16, large        our kernels for pairs where the processor has the instruction: twice
-//                         float32; oneDNN for few rows and odd strides
+//  bfloat16, large        oneDNN where the processor multiplies matrices; else our kernels for
+//                         pairs where it has the instruction: twice float32; oneDNN for few rows
+//                         and odd strides
 //  bfloat16 otherwise     our kernels, in float32
 //  float64, complex64     OpenBLAS, which we need for LAPACK anyway
 //  integers               a plain loop
@@ -131,6 +132,7 @@ void multiply(const GemmCall& call) {
   }
   if (vector && gemv(call)) return;
   if (shape.dtype == Dtype::bfloat16 && operations(shape) >= onednn_operations) {
+    if (onednn_has_tiles() && gemm_onednn(call)) return;
     if (gemm_paired(call)) return;
     if (onednn_has_bfloat16() && gemm_onednn(call)) return;
   }

@@ -50,6 +50,15 @@ bool onednn_has_bfloat16() {
   return available;
 }
 
+bool onednn_has_tiles() {
+#if defined(__x86_64__)
+  static const bool available = onednn_has_bfloat16() && __builtin_cpu_supports("amx-bf16");
+  return available;
+#else
+  return false;
+#endif
+}
+
 dnnl_stream_t dnnl_stream_of_thread() {
   static thread_local dnnl_stream_t stream = nullptr;
   if (stream == nullptr) {

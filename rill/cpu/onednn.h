@@ -47,6 +47,8 @@ const Dnnl& dnnl();
 
 /// Whether the processor multiplies bfloat16 and the library is there.
 bool onednn_has_bfloat16();
+/// Whether it does so by matrices (AMX): four times as fast as by vectors, on a Sapphire Rapids.
+bool onednn_has_tiles();
 
 /// Throws std::runtime_error unless the call succeeded.
 inline void check_dnnl(const char* operation, dnnl_status_t status) {
