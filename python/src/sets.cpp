@@ -10,9 +10,11 @@ namespace {
 /// The distinct elements of an array, ascending, each nan being its own.
 class Unique {
  public:
-  Unique(const Array& x, StreamOrDevice s) : s_(s), shape_(x.shape()), flat_(reshape(x, {-1}, s)) {
-    order_ = astype(argsort(flat_, -1, s), Dtype::int64, s);
-    sorted_ = take(flat_, *order_, 0, s);
+  /// With `places`, indices() and inverse() can be asked for.
+  Unique(const Array& x, bool places, StreamOrDevice s)
+      : s_(s), shape_(x.shape()), flat_(reshape(x, {-1}, s)) {
+    if (places) order_ = astype(argsort(flat_, -1, s), Dtype::int64, s);
+    sorted_ = places ? take(flat_, *order_, 0, s) : sort(flat_, -1, s);
     int64_t n = flat_.size();
     Array first = ones({std::min<int64_t>(n, 1)}, Dtype::bool_, s);
     if (n > 1) {
@@ -50,14 +52,15 @@ class Unique {
 /// m.name(x, *, stream) -> a named tuple of what `parts` gives.
 template <class Parts>
 void bind_unique(Operations& ops, const char* name, const char* result,
-                 std::initializer_list<const char*> fields, const char* doc, Parts parts) {
+                 std::initializer_list<const char*> fields, bool places, const char* doc,
+                 Parts parts) {
   nb::object type = named_tuple(ops.m, result, fields, doc);
   std::string signature = fmt::format(
       "def {}(x: scalar | array, *, stream: StreamOrDevice = None) -> {}", name, result);
   ops.m.def(
       name,
-      [name, type, parts](ArrayArg x, StreamArg s) {
-        return type(*array_tuple(parts(Unique(to_array(x, name), s))));
+      [name, type, places, parts](ArrayArg x, StreamArg s) {
+        return type(*array_tuple(parts(Unique(to_array(x, name), places, s))));
       },
       nb::arg("x"), nb::kw_only(), stream_arg(), nb::sig(signature.c_str()), doc);
 }
@@ -67,19 +70,20 @@ void bind_unique(Operations& ops, const char* name, const char* result,
 void bind_sets(Operations& ops) {
   bind_unique(
       ops, "unique_all", "UniqueAllResult", {"values", "indices", "inverse_indices", "counts"},
+      true,
       "The distinct elements in order, where each comes first, which of them each element "
       "of x is, and how often each occurs.",
       [](const Unique& u) { return Arrays{u.values(), u.indices(), u.inverse(), u.counts()}; });
-  bind_unique(ops, "unique_counts", "UniqueCountsResult", {"values", "counts"},
+  bind_unique(ops, "unique_counts", "UniqueCountsResult", {"values", "counts"}, false,
               "The distinct elements in order, and how often each occurs.",
               [](const Unique& u) { return Arrays{u.values(), u.counts()}; });
-  bind_unique(ops, "unique_inverse", "UniqueInverseResult", {"values", "inverse_indices"},
+  bind_unique(ops, "unique_inverse", "UniqueInverseResult", {"values", "inverse_indices"}, true,
               "The distinct elements in order, and which of them each element of x is.",
               [](const Unique& u) { return Arrays{u.values(), u.inverse()}; });
   ops.m.def(
       "unique_values",
       [](ArrayArg x, StreamArg s) {
-        return wrap(Unique(to_array(x, "unique_values"), s).values());
+        return wrap(Unique(to_array(x, "unique_values"), false, s).values());
       },
       nb::arg("x"), nb::kw_only(), stream_arg(),
       "The distinct elements in order. Waits for x.\n\n"

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rill/cpu/kernels.h"
+#include "rill/cpu/prefetch.h"
 #include "rill/cpu/select_kernels.h"
 #include "rill/cpu/sort_rows.h"
 #include "rill/ops/sort.h"
@@ -86,7 +87,8 @@ class RowSelection {
     for (size_t b = 0; b < blocks_.size(); ++b) {
       const K* found = found_ + static_cast<int64_t>(b) * block;
       Tally& tally = blocks_[b];
-      const auto [below, equal] = count_around(found, tally.found, key);
+      const auto [below, equal] =
+          blocks_.size() == 1 ? places_of(key, tally.found) : count_around(found, tally.found, key);
       const int64_t size = std::min(block, n_ - static_cast<int64_t>(b) * block);
       tally.to = {tally.below + below, equal, size - tally.below - below - equal};
       for (int part = 0; part < 3; ++part) counts[part] += tally.to[part];
@@ -100,6 +102,14 @@ class RowSelection {
     return key;
   }
 
+  /// The same of keys that have been sorted.
+  std::pair<int64_t, int64_t> places_of(K key, int64_t n) const {
+    if (!sorted_) return {0, n};  // all are equal
+    const auto [first, last] = std::equal_range(gathered_, gathered_ + n, key);
+    return {first - gathered_, last - first};
+  }
+
+  /// How many keys are less than one, and how many are equal to it.
   static std::pair<int64_t, int64_t> count_around(const K* keys, int64_t n, K key) {
     int64_t below = 0;
     int64_t equal = 0;
@@ -112,7 +122,9 @@ class RowSelection {
 
   K kth_key(const K* row) {
     const int64_t sampled = take_sample(row);
-    for (double deviations : {3.5, 12.0}) {
+    ask_for_next(row + n_);
+    // The first range leaves the key out 3 times of 100: a second pass costs less than wider ones.
+    for (double deviations : {2.2, 12.0}) {
       if (const auto key = kth_key_in(row, likely_range(sampled, deviations))) return *key;
     }
     return *kth_key_in(row, {});
@@ -122,7 +134,8 @@ class RowSelection {
   std::optional<K> kth_key_in(const K* row, Range<K> range) {
     const auto [below, found] = collect(row, range);
     if (kth_ < below || kth_ >= below + found) return {};
-    if (range.low == range.high) return range.low;
+    sorted_ = range.low != range.high;
+    if (!sorted_) return range.low;
     gather();
     sort_some_keys(gathered_, found);
     return gathered_[kth_ - below];
@@ -147,6 +160,14 @@ class RowSelection {
     }
   }
 
+  /// The sample of the next row will be read in an order that the processor does not foresee.
+  void ask_for_next(const K* row) const {
+    constexpr int64_t longest = 1 << 15;  // bytes
+    const int64_t bytes = n_ * static_cast<int64_t>(sizeof(K));
+    const auto* line = reinterpret_cast<const char*>(row);
+    for (int64_t i = 0; bytes <= longest && i < bytes; i += 64) prefetch_later(line + i);
+  }
+
   /// Leaves n^(2/3) keys at gathered_, in order, and returns their number; none of a short row.
   int64_t take_sample(const K* row) {
     constexpr int64_t few = 512;
@@ -156,7 +177,9 @@ class RowSelection {
     uint64_t random = 0x9e3779b97f4a7c15;
     for (int64_t i = 0; i < count; ++i) {
       random = random * 6364136223846793005 + 1442695040888963407;
-      gathered_[i] = row[(random >> 33) % static_cast<uint64_t>(n_)];
+      // The upper half of the product: as many values for each place, but for one.
+      const auto place = static_cast<unsigned __int128>(random) * static_cast<uint64_t>(n_) >> 64;
+      gathered_[i] = row[static_cast<int64_t>(place)];
     }
     kernels_.to_keys(gathered_, count, gathered_);
     sort_some_keys(gathered_, count);
@@ -181,8 +204,9 @@ class RowSelection {
   int64_t n_;
   int64_t kth_;
   Ref<Buffer> memory_;
-  K* found_;     // those of block b from b * block on
-  K* gathered_;  // those of all blocks; before, the sample
+  K* found_;             // those of block b from b * block on
+  K* gathered_;          // those of all blocks; before, the sample
+  bool sorted_ = false;  // are those of all blocks in order, not all equal?
   std::vector<Tally> blocks_;
 };
 

@@ -17,7 +17,20 @@ namespace HWY_NAMESPACE {
 
 using select_kernels::Select;
 
+namespace hn = hwy::HWY_NAMESPACE;
+
 constexpr int64_t tile = 1024;  // elements whose keys lie in L1
+
+/// Are lists of these written by vectors? Shorter lanes are slow to bring together.
+template <class T>
+constexpr bool in_vectors = HWY_TARGET != HWY_SCALAR && sizeof(T) >= 4;
+
+/// Appends the chosen lanes to a list that has room for all, and returns how many they are.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE int64_t Append(D d, V v, hn::Mask<D> chosen, hn::TFromD<D>* end) {
+  hn::StoreU(hn::Compress(v, chosen), d, end);
+  return static_cast<int64_t>(hn::CountTrue(d, chosen));
+}
 
 template <class F>
 void RankKeys(const void* src, int64_t n, void* keys) {
@@ -47,10 +60,23 @@ int64_t Collect(const void* src, int64_t n, uint64_t low, uint64_t high, void* f
   int64_t collected = 0;
   int64_t less = 0;
   ForTiles<F>(src, n, [&](const U* HWY_RESTRICT keys, int64_t, int64_t count) HWY_ATTR {
+    int64_t i = 0;
+    if constexpr (in_vectors<U>) {
+      const hn::ScalableTag<U> d;
+      const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+      const auto first = hn::Set(d, least);
+      const auto widest = hn::Set(d, width);
+      for (; i + lanes <= count; i += lanes) {
+        const auto v = hn::Load(d, keys + i);
+        less += static_cast<int64_t>(hn::CountTrue(d, hn::Lt(v, first)));
+        const auto is_found = hn::Not(hn::Gt(hn::Sub(v, first), widest));
+        if (!hn::AllFalse(d, is_found)) collected += Append(d, v, is_found, out + collected);
+      }
+    }
     uint32_t less_here = 0;
-    for (int64_t i = 0; i < count; ++i) less_here += keys[i] < least;
+    for (int64_t k = i; k < count; ++k) less_here += keys[k] < least;
     less += less_here;
-    for (int64_t i = 0; i < count; ++i) {
+    for (; i < count; ++i) {
       out[collected] = keys[i];
       collected += static_cast<U>(keys[i] - least) <= width;
     }
@@ -62,9 +88,10 @@ int64_t Collect(const void* src, int64_t n, uint64_t low, uint64_t high, void* f
 /// Three lists to which every element is written, though only one of them grows: no branches.
 template <class T>
 struct Lists {
-  T less[tile];
-  T equal[tile];
-  T greater[tile];
+  static constexpr int64_t room = tile + 64 / static_cast<int64_t>(sizeof(T));
+  T less[room];
+  T equal[room];
+  T greater[room];
   int64_t counts[3] = {0, 0, 0};
 
   HWY_INLINE void Add(T value, bool is_less, bool is_equal) {
@@ -74,6 +101,14 @@ struct Lists {
     counts[0] += is_less;
     counts[1] += is_equal;
     counts[2] += !is_less & !is_equal;
+  }
+  template <class D, class V = hn::Vec<D>>
+  HWY_INLINE void Add(D d, V values, hn::Mask<D> is_less, hn::Mask<D> is_equal) {
+    counts[0] += Append(d, values, is_less, less + counts[0]);
+    if (!hn::AllFalse(d, is_equal)) {
+      counts[1] += Append(d, values, is_equal, equal + counts[1]);
+    }
+    counts[2] += Append(d, values, hn::Not(hn::Or(is_less, is_equal)), greater + counts[2]);
   }
   HWY_INLINE void Flush(T** to) {
     const T* from[3] = {less, equal, greater};
@@ -85,14 +120,26 @@ struct Lists {
   }
 };
 
-/// `value(i)` is what goes out for element i.
-template <class F, class T, class G>
-HWY_INLINE void SplitValues(const void* src, int64_t n, uint64_t pivot, T** to, G value) {
+/// `value(i)` is what goes out for element i, `values(d, i)` for a vector of them.
+template <class F, class T, class G, class H>
+HWY_INLINE void SplitValues(const void* src, int64_t n, uint64_t pivot, T** to, G value, H values) {
   using U = typename F::U;
   const auto key = static_cast<U>(pivot);
   Lists<T> lists;
   ForTiles<F>(src, n, [&](const U* keys, int64_t begin, int64_t count) HWY_ATTR {
-    for (int64_t i = 0; i < count; ++i) lists.Add(value(begin + i), keys[i] < key, keys[i] == key);
+    int64_t i = 0;
+    if constexpr (in_vectors<U> && sizeof(T) == sizeof(U)) {
+      const hn::ScalableTag<U> d;
+      const hn::Rebind<T, decltype(d)> dt;
+      const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+      const auto keys_of_pivot = hn::Set(d, key);
+      for (; i + lanes <= count; i += lanes) {
+        const auto v = hn::Load(d, keys + i);
+        lists.Add(dt, values(dt, begin + i), hn::RebindMask(dt, hn::Lt(v, keys_of_pivot)),
+                  hn::RebindMask(dt, hn::Eq(v, keys_of_pivot)));
+      }
+    }
+    for (; i < count; ++i) lists.Add(value(begin + i), keys[i] < key, keys[i] == key);
     lists.Flush(to);
   });
 }
@@ -102,14 +149,18 @@ void SplitElements(const void* src, int64_t n, uint64_t pivot, void* const* to) 
   using Int = typename F::Int;
   const auto* from = static_cast<const Int*>(src);
   Int* ends[3] = {static_cast<Int*>(to[0]), static_cast<Int*>(to[1]), static_cast<Int*>(to[2])};
-  SplitValues<F>(src, n, pivot, ends, [from](int64_t i) HWY_ATTR { return from[i]; });
+  SplitValues<F>(
+      src, n, pivot, ends, [from](int64_t i) HWY_ATTR { return from[i]; },
+      [from](auto d, int64_t i) HWY_ATTR { return hn::LoadU(d, from + i); });
 }
 
 template <class F>
 void SplitPlaces(const void* src, int64_t n, uint64_t pivot, uint32_t first, uint32_t* const* to) {
   uint32_t* ends[3] = {to[0], to[1], to[2]};
-  SplitValues<F>(src, n, pivot, ends,
-                 [first](int64_t i) HWY_ATTR { return first + static_cast<uint32_t>(i); });
+  const auto place = [first](int64_t i) { return first + static_cast<uint32_t>(i); };
+  SplitValues<F>(
+      src, n, pivot, ends, [place](int64_t i) HWY_ATTR { return place(i); },
+      [place](auto d, int64_t i) HWY_ATTR { return hn::Iota(d, place(i)); });
 }
 
 template <class F>
