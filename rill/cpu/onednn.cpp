@@ -1,6 +1,9 @@
 #include "rill/cpu/onednn.h"
 
 #include <dlfcn.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "rill/cpu/target.h"
 
@@ -43,6 +46,16 @@ bool processor_multiplies_bfloat16() {
 #endif
 }
 
+/// AMX-BF16, by the number of its bit: not every compiler knows its name.
+bool processor_multiplies_matrices() {
+#if defined(__x86_64__)
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx >> 22 & 1) != 0;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 bool onednn_has_bfloat16() {
@@ -51,12 +64,8 @@ bool onednn_has_bfloat16() {
 }
 
 bool onednn_has_tiles() {
-#if defined(__x86_64__)
-  static const bool available = onednn_has_bfloat16() && __builtin_cpu_supports("amx-bf16");
+  static const bool available = onednn_has_bfloat16() && processor_multiplies_matrices();
   return available;
-#else
-  return false;
-#endif
 }
 
 dnnl_stream_t dnnl_stream_of_thread() {
