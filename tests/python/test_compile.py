@@ -472,6 +472,21 @@ def test_trees_of_arithmetic_have_the_bits_of_single_operations(seed, dtype):
         np.testing.assert_array_equal(to_numpy(two), to_numpy(three))
 
 
+def names_in_trace(function, operands):
+    """The operations of a compiled function, which gives the same bits as the plain one."""
+    expected = function(*operands)
+    compiled = mx.compile(function)
+    mx.eval(compiled(*operands))
+    with mx.trace() as trace:
+        result = compiled(*operands)
+        mx.eval(result)
+    as_list = lambda x: [x] if isinstance(x, mx.array) else list(x)
+    for got, wanted in zip(as_list(result), as_list(expected), strict=True):
+        assert got.dtype == wanted.dtype and got.shape == wanted.shape
+        assert np.array_equal(to_numpy(got), to_numpy(wanted))
+    return [record["name"] for record in trace.records]
+
+
 # A product and the sum that follows it.
 
 # A function of x, w, a matrix and a bias; how many products are joined with a sum, how many not.
@@ -515,18 +530,8 @@ def test_products_joined_with_sums(name):
     rng = np.random.default_rng(0)
     shapes = ((12, 24), (24, 30000), (12, 30000), (30000,))
     operands = [mx.array(rng.standard_normal(shape, np.float32)) for shape in shapes]
-    expected = function(*operands)
-    compiled = mx.compile(function)
-    mx.eval(compiled(*operands))
-    with mx.trace() as trace:
-        result = compiled(*operands)
-        mx.eval(result)
-    names = [record["name"] for record in trace.records]
+    names = names_in_trace(function, operands)
     assert [names.count("addmm"), names.count("matmul")] == counts
-    as_list = lambda x: [x] if isinstance(x, mx.array) else list(x)
-    for got, wanted in zip(as_list(result), as_list(expected)):
-        assert got.dtype == wanted.dtype and got.shape == wanted.shape
-        assert np.array_equal(to_numpy(got), to_numpy(wanted))
 
 
 # Products of the rows of an array and a matrix.
@@ -572,16 +577,5 @@ def test_products_of_rows_joined(name, shape):
     rng = np.random.default_rng(0)
     shapes = ((9, *shape), (9, 24), (24, 24), (24, 24))
     operands = [mx.array(rng.standard_normal(s, np.float32)) for s in shapes]
-    expected = function(*operands)
-    compiled = mx.compile(function)
-    mx.eval(compiled(*operands))
-    with mx.trace() as trace:
-        result = compiled(*operands)
-        mx.eval(result)
-    made = [record["name"] for record in trace.records].count("matmul")
-    if shape[-2] > 1:  # those of single rows add up in another order, so they stay
-        assert made == count
-    as_list = lambda x: [x] if isinstance(x, mx.array) else list(x)
-    for got, wanted in zip(as_list(result), as_list(expected), strict=True):
-        assert got.dtype == wanted.dtype and got.shape == wanted.shape
-        assert np.array_equal(to_numpy(got), to_numpy(wanted))
+    made = names_in_trace(function, operands).count("matmul")
+    assert shape[-2] == 1 or made == count  # single rows add up in another order, so they stay
