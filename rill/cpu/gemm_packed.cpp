@@ -205,8 +205,9 @@ class PackedProduct {
     auto cut = [&](int64_t rows, int64_t cols) { return this->cut(band.cols, rows, cols); };
     const bool divided = operations(m, band.cols, band.length) > 2 * task_operations;
     TileGrid grid;
-    const auto high =
-        is_narrow() && divided && !shares_b() ? cut_high(width, 256, 1024) : std::nullopt;
+    const auto high = is_narrow() && divided && !shares_b() && !symmetric_
+                          ? cut_high(width, 256, 1024)
+                          : std::nullopt;
     if (high) {
       grid = *high;
     } else {

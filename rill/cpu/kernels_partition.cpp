@@ -87,8 +87,7 @@ class RowSelection {
     for (size_t b = 0; b < blocks_.size(); ++b) {
       const K* found = found_ + static_cast<int64_t>(b) * block;
       Tally& tally = blocks_[b];
-      const auto [below, equal] =
-          blocks_.size() == 1 ? places_of(key, tally.found) : count_around(found, tally.found, key);
+      const auto [below, equal] = count_around(found, tally.found, key);
       const int64_t size = std::min(block, n_ - static_cast<int64_t>(b) * block);
       tally.to = {tally.below + below, equal, size - tally.below - below - equal};
       for (int part = 0; part < 3; ++part) counts[part] += tally.to[part];
@@ -102,15 +101,12 @@ class RowSelection {
     return key;
   }
 
-  /// The same of keys that have been sorted.
-  std::pair<int64_t, int64_t> places_of(K key, int64_t n) const {
-    if (!sorted_) return {0, n};  // all are equal
-    const auto [first, last] = std::equal_range(gathered_, gathered_ + n, key);
-    return {first - gathered_, last - first};
-  }
-
   /// How many keys are less than one, and how many are equal to it.
-  static std::pair<int64_t, int64_t> count_around(const K* keys, int64_t n, K key) {
+  std::pair<int64_t, int64_t> count_around(const K* keys, int64_t n, K key) const {
+    if (is_one_block()) {  // in order
+      const auto [first, last] = std::equal_range(keys, keys + n, key);
+      return {first - keys, last - first};
+    }
     int64_t below = 0;
     int64_t equal = 0;
     for (int64_t i = 0; i < n; ++i) {
@@ -119,6 +115,8 @@ class RowSelection {
     }
     return {below, equal};
   }
+
+  bool is_one_block() const { return blocks_.size() == 1; }
 
   K kth_key(const K* row) {
     const int64_t sampled = take_sample(row);
@@ -134,11 +132,10 @@ class RowSelection {
   std::optional<K> kth_key_in(const K* row, Range<K> range) {
     const auto [below, found] = collect(row, range);
     if (kth_ < below || kth_ >= below + found) return {};
-    sorted_ = range.low != range.high;
-    if (!sorted_) return range.low;
-    gather();
-    sort_some_keys(gathered_, found);
-    return gathered_[kth_ - below];
+    if (range.low == range.high) return range.low;
+    K* const keys = is_one_block() ? found_ : gather();
+    sort_some_keys(keys, found);
+    return keys[kth_ - below];
   }
 
   std::pair<int64_t, int64_t> collect(const K* row, Range<K> range) {
@@ -152,12 +149,13 @@ class RowSelection {
     return sums;
   }
 
-  void gather() {
+  K* gather() {
     K* to = gathered_;
     for (size_t b = 0; b < blocks_.size(); ++b) {
       const K* from = found_ + static_cast<int64_t>(b) * block;
       to = std::copy(from, from + blocks_[b].found, to);
     }
+    return gathered_;
   }
 
   /// The sample of the next row will be read in an order that the processor does not foresee.
@@ -204,9 +202,8 @@ class RowSelection {
   int64_t n_;
   int64_t kth_;
   Ref<Buffer> memory_;
-  K* found_;             // those of block b from b * block on
-  K* gathered_;          // those of all blocks; before, the sample
-  bool sorted_ = false;  // are those of all blocks in order, not all equal?
+  K* found_;     // those of block b from b * block on; in order where there is one block
+  K* gathered_;  // those of several blocks; before, the sample
   std::vector<Tally> blocks_;
 };
 

@@ -99,14 +99,12 @@ void join(std::vector<RowProduct> products, NodeMap<Array>& joined) {
   }
 }
 
-}  // namespace
-
-Captured with_joined_products(Captured graph) {
-  NodeMap<Array> joined;
-  for (auto& [group, products] : groups_of(graph)) join(std::move(products), joined);
-  if (joined.empty()) return graph;
+/// The graph with joined products in the place of those that it reads; whether it read any.
+bool replace(Captured& graph, const NodeMap<Array>& joined) {
+  bool changed = false;
   const auto value_of = [&](const Array& array) {
     const Array* found = joined.find(&array.node());
+    changed = changed || found != nullptr;
     return found == nullptr ? array : *found;
   };
   for (Node* node : graph.nodes()) {
@@ -116,7 +114,19 @@ Captured with_joined_products(Captured graph) {
   }
   Arrays outputs;
   for (const Array& output : graph.outputs()) outputs.push_back(value_of(output));
-  return Captured(graph.placeholders(), std::move(outputs));
+  if (changed) graph = Captured(graph.placeholders(), std::move(outputs));
+  return changed;
+}
+
+}  // namespace
+
+Captured with_joined_products(Captured graph) {
+  NodeMap<Array> joined;
+  for (auto& [group, products] : groups_of(graph)) join(std::move(products), joined);
+  // Joined products, which are new nodes, may read others.
+  while (!joined.empty() && replace(graph, joined)) {
+  }
+  return graph;
 }
 
 }  // namespace rill

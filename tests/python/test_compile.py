@@ -554,6 +554,13 @@ ROWS = {
         lambda x, v, w, u: [mx.stack([x[t] @ w for t in range(4)])[i] @ u for i in range(4)],
         2,
     ),
+    "a matrix that is a product": (
+        lambda x, v, w, u: (
+            [mx.stack([w, u, w, u])[i] @ u for i in range(4)]
+            + [x[t] @ (mx.stack([w, u, w, u])[0] @ u) for t in range(9)]
+        ),
+        2,
+    ),
     "a turned matrix": (lambda x, v, w, u: [x[t] @ w.T for t in range(9)], 1),
     "a row left out": (lambda x, v, w, u: [x[t] @ w for t in (0, 1, 2, 4, 5)], 5),
     "few rows": (lambda x, v, w, u: [x[t] @ w for t in range(3)], 3),
