@@ -182,6 +182,12 @@ class PackedProduct {
     return best;
   }
 
+  /// Do so many tiles keep all cores busy to their end?
+  static bool fills_cores(int64_t tiles) {
+    const int64_t width = parallel_width();
+    return 8 * tiles >= 7 * round_up(tiles, width);
+  }
+
   /// A B that lies depth first may be turned round by each tile: a panel that goes to the kernel at
   /// once stays in the cache, and no thread waits for the others' panels. So where a few high tiles
   /// do.
@@ -222,6 +228,11 @@ class PackedProduct {
       if (numbers_ > 1 && grid.count() < 4 * width) grid = cut(128, 1024);
       if (divided && grid.count() < 4 * width) grid = cut(128, 512);
       if (divided && grid.count() < 2 * width) grid = cut(128, 256);
+      for (const auto& [rows, cols] : {std::pair{64, 256}, std::pair{64, 128}}) {
+        if (fills_cores(grid.count()) || operations(rows, cols, band.length) < task_operations)
+          break;
+        grid = cut(rows, cols);
+      }
     }
     const int64_t each = operations(grid.tile_rows, grid.tile_cols, band.length);
     grid.grain = std::max<int64_t>(1, task_operations / each);
