@@ -9,6 +9,7 @@
 #include "rill/cpu/program_code.h"
 #include "rill/cpu/program_layout.h"
 #include "rill/cpu/reduce.h"
+#include "rill/cpu/single_operation.h"
 #include "rill/cpu/tile_operand.h"
 #include "rill/ops/reduce_ops.h"
 #include "rill/runtime/parallel.h"
@@ -431,6 +432,7 @@ void run_reduction(const Program& program, std::span<Array> inputs, std::span<Ar
 
 void run_program(const Program& program, std::span<Array> inputs, std::span<Array> results,
                  Ref<RefCounted>* kept) {
+  if (run_single_operation(program, inputs, results)) return;
   if (program.reduction) return run_reduction(program, inputs, results, kept);
   Runner(program, inputs, results, kept).run();
 }

@@ -109,6 +109,15 @@ TileKernel kernel_as_stored(const Program& program) {
   return tile_kernels().rows[static_cast<int>(in.row)][static_cast<int>(in.in)];
 }
 
+TileKernel kernel_alone(const Program& program) {
+  if (TileKernel kernel = kernel_as_stored(program)) return kernel;
+  const Instruction& in = program.code[0];
+  if (program.code.size() != 1 || is_half(in.in) || is_half(in.out)) return nullptr;
+  if (in.row == Row::cast) return cast(in.in, in.out);
+  if (in.row == Row::select) return tile_kernels().select[size_of(in.in)];
+  return tile_kernels().rows[static_cast<int>(in.row)][static_cast<int>(in.in)];
+}
+
 Lowered lowered_as_stored(const Program& program) {
   const Instruction& in = program.code[0];
   Lowered low;

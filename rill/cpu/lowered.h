@@ -39,6 +39,10 @@ TileKernel kernel_as_stored(const Program& program);
 /// A program as the call of its kernel_as_stored(), which is not null.
 Lowered lowered_as_stored(const Program& program);
 
+/// The kernel that computes a program of one operation from its operands as they are stored; null
+/// where there is none, for halves among other types, and for any other program.
+TileKernel kernel_alone(const Program& program);
+
 /// float32 to the half `dtype`; null for other dtypes.
 TileKernel narrowing(Dtype dtype);
 /// The half `dtype` to float32; null for other dtypes.
