@@ -114,7 +114,8 @@ void gemm_integer(const GemmCall& call) {
 //                         pairs where it has the instruction: twice float32; oneDNN for few rows
 //                         and odd strides
 //  bfloat16 otherwise     our kernels, in float32
-//  float64, complex64     OpenBLAS, which we need for LAPACK anyway
+//  complex64              our kernels for float32; OpenBLAS for very large or narrow matrices
+//  float64                OpenBLAS, which we need for LAPACK anyway
 //  integers               a plain loop
 void multiply(const GemmCall& call) {
   const GemmShape& shape = call.shape;
@@ -124,6 +125,7 @@ void multiply(const GemmCall& call) {
     if (gemm_small(call)) return;
   }
   if (is_complex(shape.dtype) && vector && gemv(call)) return;
+  if (is_complex(shape.dtype) && gemm_complex(call)) return;
   if (shape.dtype == Dtype::float64 || is_complex(shape.dtype)) return gemm_openblas(call);
   if (is_integer(shape.dtype)) {
     return visit_type(shape.dtype, [&]<class T>(type_tag<T>) {

@@ -74,6 +74,9 @@ bool gemm_small(const GemmCall& call);
 /// would be, were they there already.
 bool gemm_takes_strips(const GemmShape& shape);
 
+/// complex64 of some size by our own kernels for float32. False (and nothing done) for others.
+bool gemm_complex(const GemmCall& call);
+
 /// float64, complex64 by OpenBLAS.
 void gemm_openblas(const GemmCall& call);
 

@@ -178,6 +178,13 @@ TYPED_TEST(Gemm, ScalesAndAdds) {
   }
 }
 
+TEST(GemmComplex, TakesWhatIsNotCopied) {
+  std::mt19937 random{7};
+  for (Order order : {Order::row, Order::column}) {
+    expect_product<complex64>({17, 20, 120'000}, order, Order::row, 2, 1, random);
+  }
+}
+
 TYPED_TEST(Gemm, AgreesOnRandomSizes) {
   std::uniform_int_distribution<int64_t> size(1, 90);
   for (int i = 0; i < 60; ++i) {

@@ -73,7 +73,7 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("name", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float64", "complex64"])
 @pytest.mark.parametrize("left", LAYOUTS)
 @pytest.mark.parametrize("right", LAYOUTS)
 def test_layouts(left, right, name):
