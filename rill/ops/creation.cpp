@@ -1,6 +1,8 @@
 #include "rill/ops/creation.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "rill/ops/creation_ops.h"
 #include "rill/ops/derivatives.h"
@@ -24,12 +26,16 @@ void require_sizes(const char* operation, const Shape& shape) {
   }
 }
 
-/// A column and a row of indices that broadcast to n x m.
-std::pair<Array, Array> grid(const char* operation, int64_t n, int64_t m) {
+/// A row of the columns' indices, and a column of where the `k`-th diagonal meets each of the rows,
+/// which broadcast to n x m.
+std::pair<Array, Array> diagonal_grid(const char* operation, int64_t n, int64_t m, int64_t k) {
   require_sizes(operation, {n, m});
-  Array rows = arange(int64_t{0}, n, int64_t{1}, Dtype::int64);
-  Array columns = arange(int64_t{0}, m, int64_t{1}, Dtype::int64);
-  return {reshape(rows, {n, 1}), columns};
+  k = std::clamp(k, -n - 1, m + 1);  // further out it meets none either
+  const bool is_short = n + m < std::numeric_limits<int32_t>::max() - 1;
+  const Dtype dtype = is_short ? Dtype::int32 : Dtype::int64;
+  Array columns = arange(int64_t{0}, m, int64_t{1}, dtype);
+  Array diagonal = arange(k, n + k, int64_t{1}, dtype);
+  return {columns, reshape(diagonal, {n, 1})};
 }
 
 }  // namespace
@@ -107,14 +113,14 @@ Array linspace(double start, double stop, int64_t count, bool endpoint, Dtype dt
 
 Array eye(int64_t n, int64_t m, int64_t k, Dtype dtype, StreamOrDevice s) {
   StreamScope scope(to_stream(s));
-  auto [rows, columns] = grid("eye", n, m);
-  return astype(equal(columns - rows, Array(k)), dtype);
+  auto [columns, diagonal] = diagonal_grid("eye", n, m, k);
+  return astype(equal(columns, diagonal), dtype);
 }
 
 Array tri(int64_t n, int64_t m, int64_t k, Dtype dtype, StreamOrDevice s) {
   StreamScope scope(to_stream(s));
-  auto [rows, columns] = grid("tri", n, m);
-  return astype(less_equal(columns - rows, Array(k)), dtype);
+  auto [columns, diagonal] = diagonal_grid("tri", n, m, k);
+  return astype(less_equal(columns, diagonal), dtype);
 }
 
 Array tril(const Array& x, int64_t k, StreamOrDevice s) {

@@ -152,6 +152,19 @@ def test_a_large_range_is_exact():
 
 
 @rill_only
+@pytest.mark.parametrize("k", [0, 1, -1, 3, -4, 7, -7, 10**18, -(10**18)])
+@pytest.mark.parametrize("shape", [(5, 5), (4, 7), (7, 4), (1, 1), (0, 3), (3, 0), (2, 5, 4)])
+def test_diagonals(shape, k):
+    n, m = shape[-2:]
+    assert_same(mx.tri(n, m, k), np.tri(n, m, k), "float32")
+    assert_same(mx.eye(n, m, k), np.eye(n, m, max(-100, min(k, 100))), "float32")
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + 1
+    for name in ("tril", "triu"):
+        expected = getattr(np, name)(x, k)
+        assert_same(getattr(mx, name)(mx.array(x), k), expected, "float32")
+
+
+@rill_only
 @rows(
     [
         ("mx.zeros('a')", TypeError),
