@@ -9,6 +9,7 @@
 #include <hwy/highway.h>
 
 #include <cstring>
+#include <type_traits>
 
 #include "rill/cpu/half-inl.h"
 #include "rill/cpu/tile_vectors-inl.h"
@@ -65,9 +66,52 @@ struct HalfKernels {
   }
 };
 
+/// Abs and negation by the sign bit alone. A nan becomes what rounding makes of it.
+template <class H>
+struct SignKernels {
+  static constexpr uint16_t sign = 0x8000;
+  static constexpr uint16_t infinity = std::is_same_v<H, float16> ? 0x7c00 : 0x7f80;
+  static constexpr uint16_t quiet = std::is_same_v<H, float16> ? 0x0200 : 0x0040;
+
+  template <class D, class V = hn::Vec<D>>
+  static HWY_INLINE V Rounded(D d, V magnitude) {
+    const auto is_nan = hn::Gt(magnitude, hn::Set(d, infinity));
+    if constexpr (std::is_same_v<H, float16>) {
+      return hn::IfThenElse(is_nan, hn::Set(d, infinity | quiet), magnitude);
+    } else {
+      return hn::Or(magnitude, hn::IfThenElseZero(is_nan, hn::Set(d, quiet)));
+    }
+  }
+
+  template <bool flips_sign>
+  static void Run(void* dst, const void* a, const void*, const void*, int64_t n) {
+    auto* out = static_cast<uint16_t*>(dst);
+    const auto* in = static_cast<const uint16_t*>(a);
+    const auto step = [&](auto d, int64_t i) HWY_ATTR {
+      const auto x = hn::LoadU(d, in + i);
+      const auto bit = hn::Set(d, sign);
+      const auto magnitude = Rounded(d, hn::AndNot(bit, x));
+      hn::StoreU(flips_sign ? hn::Or(magnitude, hn::AndNot(x, bit)) : magnitude, d, out + i);
+    };
+    const hn::ScalableTag<uint16_t> d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    int64_t i = 0;
+    for (; i + lanes <= n; i += lanes) step(d, i);
+    for (; i < n; ++i) step(hn::CappedTag<uint16_t, 1>(), i);
+  }
+
+  static void Add(TileKernels& kernels) {
+    constexpr int half = static_cast<int>(dtype_of<H>());
+    kernels.rows[static_cast<int>(Row::abs)][half] = Run<false>;
+    kernels.rows[static_cast<int>(Row::negative)][half] = Run<true>;
+  }
+};
+
 void AddHalf(TileKernels& kernels) {
   add_value_rows<dtype_of<float16>(), HalfKernels<float16>>(kernels);
   add_value_rows<dtype_of<bfloat16>(), HalfKernels<bfloat16>>(kernels);
+  SignKernels<float16>::Add(kernels);
+  SignKernels<bfloat16>::Add(kernels);
 }
 
 }  // namespace HWY_NAMESPACE
