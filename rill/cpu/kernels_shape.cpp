@@ -137,6 +137,33 @@ void run_pad(const Launch& launch) {
   copy_strided(item, in.data, in.shape, in.strides, out.data + offset * item, &out.strides);
 }
 
+/// Copies `in` to `out`, whose elements go round by `shifts` along the axes from `axis` on; of
+/// those before it a block is left, of the shape `block`, at these elements.
+void roll_block(const Output& in, const Output& out, const Shape& shifts, int axis, Shape& block,
+                int64_t from, int64_t to) {
+  while (axis < block.ssize() && shifts[axis] == 0) ++axis;
+  if (axis == block.ssize()) {
+    const int item = size_of(out.dtype);
+    copy_strided(item, in.data + from * item, block, in.strides, out.data + to * item,
+                 &out.strides);
+    return;
+  }
+  const int64_t shift = shifts[axis];
+  const int64_t extent = out.shape[axis];
+  block[axis] = extent - shift;
+  roll_block(in, out, shifts, axis + 1, block, from, to + shift * out.strides[axis]);
+  block[axis] = shift;
+  roll_block(in, out, shifts, axis + 1, block, from + (extent - shift) * in.strides[axis], to);
+  block[axis] = extent;
+}
+
+void run_roll(const Launch& launch) {
+  Output& out = launch.out();
+  allocate(out);
+  Shape block = out.shape;
+  roll_block(launch.in(0), out, launch.attrs<RollAttrs>().shifts, 0, block, 0, 0);
+}
+
 void run_slice_update(const Launch& launch) {
   Output& out = launch.out();
   const Output& in = launch.in(0);
@@ -163,6 +190,7 @@ void add_shape_kernels() {
   set_cpu_kernel(contiguous_op, run_contiguous);
   set_cpu_kernel(concatenate_op, run_concatenate);
   set_cpu_kernel(pad_op, run_pad);
+  set_cpu_kernel(roll_op, run_roll);
   set_cpu_kernel(slice_update_op, run_slice_update);
 }
 

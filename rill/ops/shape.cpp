@@ -58,6 +58,22 @@ Arrays pad_vjp(const VjpArgs& args) {
   return result;
 }
 
+Array roll_by(const Array& x, Shape shifts) {
+  return make_array(roll_op, to_stream(), x.dtype(), x.shape(), {x}, RollAttrs{std::move(shifts)});
+}
+
+Arrays roll_vjp(const VjpArgs& args) {
+  const Array& g = args.cotangents[0];
+  Shape back = args.attrs.as<RollAttrs>().shifts;
+  for (int i = 0; i < g.ndim(); ++i) back[i] = back[i] == 0 ? 0 : g.shape()[i] - back[i];
+  return {roll_by(g, std::move(back))};
+}
+
+Arrays roll_vmap(const VmapArgs& args) {
+  const Shape& shifts = args.node.attrs.as<RollAttrs>().shifts;
+  return {roll_by(args.inputs[0], with_batch(0, shifts))};
+}
+
 Arrays slice_update_vjp(const VjpArgs& args) {
   const auto& attrs = args.attrs.as<SliceAttrs>();
   const Array& g = args.cotangents[0];
@@ -127,6 +143,13 @@ const OpInfo pad_op{
     .vjp = pad_vjp,
     .jvp = jointly_linear_jvp<pad_op>,
     .vmap = pad_vmap,
+};
+
+const OpInfo roll_op{
+    .name = "roll",
+    .vjp = roll_vjp,
+    .jvp = jointly_linear_jvp<roll_op>,
+    .vmap = roll_vmap,
 };
 
 const OpInfo slice_update_op{
@@ -346,17 +369,16 @@ Array pad(const Array& x, const Shape& low, const Shape& high, const Array& valu
 Array roll(const Array& x, const Shape& shifts, const Axes& axes, StreamOrDevice s) {
   RILL_RECORDED(roll, x, shifts, axes, s);
   require(shifts.size() == axes.size(), "[roll] {} shifts for {} axes", shifts.size(), axes.size());
-  Array result = x;
+  Shape total(x.ndim(), 0);
   for (size_t i = 0; i < axes.size(); ++i) {
-    int axis = normalize_axis("roll", axes[i], x.ndim());
-    int64_t extent = x.shape()[axis];
-    if (extent == 0) continue;
-    int64_t shift = (shifts[i] % extent + extent) % extent;
-    if (shift == 0) continue;
-    Arrays parts = split(result, Shape{extent - shift}, axis, s);
-    result = concatenate({parts[1], parts[0]}, axis, s);
+    const int axis = normalize_axis("roll", axes[i], x.ndim());
+    const int64_t extent = std::max<int64_t>(x.shape()[axis], 1);
+    total[axis] = ((total[axis] + shifts[i] % extent) % extent + extent) % extent;
   }
-  return result;
+  const bool moves = std::any_of(total.begin(), total.end(), [](int64_t shift) { return shift; });
+  if (!moves || x.size() == 0) return x;
+  StreamScope scope(to_stream(s));
+  return roll_by(x, std::move(total));
 }
 
 Array slice_update(const Array& x, const Array& update, Shape start, Shape step, StreamOrDevice s) {

@@ -50,6 +50,10 @@ struct PadAttrs {
   Shape high;
   bool operator==(const PadAttrs&) const = default;
 };
+struct RollAttrs {
+  Shape shifts;  // of each axis, less than its size
+  bool operator==(const RollAttrs&) const = default;
+};
 
 /// The strides with which `shape` views elements laid out as `source`; empty if none do.
 std::optional<Strides> reshaped_strides(const Output& source, const Shape& shape);
@@ -64,6 +68,7 @@ extern const OpInfo reshape_op;
 extern const OpInfo contiguous_op;
 extern const OpInfo concatenate_op;
 extern const OpInfo pad_op;
+extern const OpInfo roll_op;
 extern const OpInfo slice_update_op;
 
 }  // namespace rill

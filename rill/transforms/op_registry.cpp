@@ -178,6 +178,13 @@ constexpr ExportRow rows[] = {
                     }
                     return one(pad(in[0], attrs.low, attrs.high, in[1]));
                   }),
+    row<RollAttrs>("roll", 1, 1,
+                   [](const Arrays& in, const RollAttrs& attrs) {
+                     require_rank(attrs.shifts, in[0].ndim());
+                     Axes axes;
+                     for (int i = 0; i < in[0].ndim(); ++i) axes.push_back(i);
+                     return one(roll(in[0], attrs.shifts, axes));
+                   }),
     row<SliceAttrs>("slice_update", 2, 2,
                     [](const Arrays& in, const SliceAttrs& attrs) {
                       require_slice(in[0].shape(), attrs, in[1].shape());
