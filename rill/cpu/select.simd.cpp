@@ -20,6 +20,7 @@ using select_kernels::Select;
 namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int64_t tile = 1024;  // elements whose keys lie in L1
+constexpr int64_t few_keys = 16384;
 
 /// Are lists of these written by vectors? Shorter lanes are slow to bring together.
 template <class T>
@@ -57,6 +58,8 @@ int64_t Collect(const void* src, int64_t n, uint64_t low, uint64_t high, void* f
   const auto least = static_cast<U>(low);
   const auto width = static_cast<U>(high - low);
   U* HWY_RESTRICT out = static_cast<U*>(found);
+  // Of few keys the range holds so many that their branch would be taken at random.
+  const bool some_in_most = n <= few_keys;
   int64_t collected = 0;
   int64_t less = 0;
   ForTiles<F>(src, n, [&](const U* HWY_RESTRICT keys, int64_t, int64_t count) HWY_ATTR {
@@ -66,12 +69,16 @@ int64_t Collect(const void* src, int64_t n, uint64_t low, uint64_t high, void* f
       const auto lanes = static_cast<int64_t>(hn::Lanes(d));
       const auto first = hn::Set(d, least);
       const auto widest = hn::Set(d, width);
+      auto less_of_lanes = hn::Zero(d);
       for (; i + lanes <= count; i += lanes) {
         const auto v = hn::Load(d, keys + i);
-        less += static_cast<int64_t>(hn::CountTrue(d, hn::Lt(v, first)));
+        less_of_lanes = hn::Sub(less_of_lanes, hn::VecFromMask(d, hn::Lt(v, first)));
         const auto is_found = hn::Not(hn::Gt(hn::Sub(v, first), widest));
-        if (!hn::AllFalse(d, is_found)) collected += Append(d, v, is_found, out + collected);
+        if (some_in_most || !hn::AllFalse(d, is_found)) {
+          collected += Append(d, v, is_found, out + collected);
+        }
       }
+      less += static_cast<int64_t>(hn::GetLane(hn::SumOfLanes(d, less_of_lanes)));
     }
     uint32_t less_here = 0;
     for (int64_t k = i; k < count; ++k) less_here += keys[k] < least;
