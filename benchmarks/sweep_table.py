@@ -38,17 +38,17 @@ class Operand:
     view: str = ""
     make: Callable | None = None  # in place of random numbers
 
-    def made(self) -> np.ndarray:
-        return made(self)
+    def made(self, seed: int = 0) -> np.ndarray:
+        return made(self, seed)
 
     def viewed(self, x):
         return VIEWS[self.view](x)
 
 
 @functools.lru_cache(maxsize=8)
-def made(operand: Operand) -> np.ndarray:
+def made(operand: Operand, seed: int = 0) -> np.ndarray:
     """What the view is taken of."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(7 + seed)
     if operand.make:
         return operand.make(rng)
     shape = operand.shape
@@ -77,13 +77,14 @@ class Row:
     rill: Callable
     numpy: Callable
     checked: bool
+    alike: bool  # operands that are made alike are equal
 
 
 ROWS: list[Row] = []
 
 
-def row(name, rill, *operands, numpy=None, checked=True):
-    ROWS.append(Row(name, operands, rill, numpy or rill, checked))
+def row(name, rill, *operands, numpy=None, checked=True, alike=False):
+    ROWS.append(Row(name, operands, rill, numpy or rill, checked, alike))
 
 
 def x32(shape=SQUARE, low=-4.0, high=4.0, view="", dtype="float32"):

@@ -86,9 +86,10 @@ for dtype in ("float32", "int8", "float16", "complex64", "int64"):
     row(f"where {dtype}", lambda m, c, a, b: m.where(c, a, b), *choice)
     row(f"where {dtype} and a scalar", lambda m, c, a: m.where(c, a, 0), *choice[:2])
     row(f"clip {dtype}", lambda m, a: m.clip(a, 0, 2), x32(dtype=dtype))
-    row(f"array_equal {dtype}", lambda m, a, b: m.array_equal(a, b), *[x32(dtype=dtype)] * 2)
+    pair = [x32(dtype=dtype)] * 2
+    row(f"array_equal {dtype}", lambda m, a, b: m.array_equal(a, b), *pair, alike=True)
     if "int" not in dtype:
-        row(f"allclose {dtype}", lambda m, a, b: m.allclose(a, b), *[x32(dtype=dtype)] * 2)
+        row(f"allclose {dtype}", lambda m, a, b: m.allclose(a, b), *pair, alike=True)
         row(f"nan_to_num {dtype}", lambda m, a: m.nan_to_num(a), x32(dtype=dtype))
 
 DTYPES = "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64 complex64"

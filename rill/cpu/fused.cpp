@@ -6,6 +6,7 @@
 #include "rill/cpu/copy.h"
 #include "rill/cpu/direct_code.h"
 #include "rill/cpu/made_rows.h"
+#include "rill/cpu/ordered_copy.h"
 #include "rill/cpu/program_code.h"
 #include "rill/cpu/program_layout.h"
 #include "rill/cpu/reduce.h"
@@ -145,6 +146,7 @@ class Runner {
   const ProgramCode* code_ = nullptr;  // what is kept, or:
   ProgramCode own_code_;
   SmallVector<TileOperand, 3> operands_;
+  std::vector<Ref<Buffer>> copies_;  // of operands, in the order in which they are walked
   SmallVector<uint16_t, 3> arrays_;  // the operands that are more than one number
   SmallVector<TileStore, 2> stores_;
   DirectCode direct_;
@@ -171,9 +173,15 @@ void Runner::make_operands() {
       operands_.emplace_back(operand, widen);
       continue;
     }
-    Strides strides = broadcast_strides(operand.shape, operand.strides, program_.shape);
-    operands_.emplace_back(operand, layout_.as_walked(program_.shape), layout_.as_walked(strides),
-                           widen);
+    const Shape shape = layout_.as_walked(program_.shape);
+    const Strides strides =
+        layout_.as_walked(broadcast_strides(operand.shape, operand.strides, program_.shape));
+    if (auto copy = OrderedCopy::of(operand, shape, strides)) {
+      operands_.emplace_back(copy->output, shape, copy->strides, widen);
+      copies_.push_back(std::move(copy->output.buffer));
+      continue;
+    }
+    operands_.emplace_back(operand, shape, strides, widen);
   }
 }
 

@@ -271,6 +271,31 @@ def test_aliases(case):
         assert_same(getattr(mx, alias)(*drawn), to_numpy(getattr(mx, case.name)(*drawn)))
 
 
+TURNED = [
+    ((210, 130), lambda x: x.T),
+    ((3, 210, 130), lambda x: x.transpose(0, 2, 1)),
+    ((40, 30, 31), lambda x: x.transpose(2, 0, 1)),
+    ((210, 130), lambda x: x.T[None]),
+    ((1, 210, 130), lambda x: x.T[::-1]),
+    ((300, 130), lambda x: x[::2].T),
+    ((3, 1, 9000), lambda x: x.transpose(2, 1, 0)),
+]
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("shape, turn", TURNED, ids=[str(shape) for shape, _ in TURNED])
+def test_large_operands_that_lie_otherwise(shape, turn, name):
+    x = values(name, shape, (0, 9))
+    host = turn(x)
+    other = values(name, (2, *host.shape)[-3:], (0, 9), seed=1)
+    view, y = turn(array(x, name)), array(other, name)
+    assert_same(mx.maximum(view, y), np.maximum(host, other), name)
+    assert_same(mx.where(y == view, view, y), np.where(other == host, host, other), name)
+    if name != "bool":
+        total = mx.sum(mx.minimum(view, y) == y, axis=-1)
+        np.testing.assert_array_equal(to_numpy(total), (np.minimum(host, other) == other).sum(-1))
+
+
 @pytest.mark.parametrize("size", (1, 7, 63, 64, 65, 1000, 4097, 70_001, 300_003))
 def test_any_length(size):
     x = values("float32", (size,))
