@@ -78,6 +78,9 @@ for dtype in ("float32", "int8", "float16", "int64"):
         label = ", ".join(view or "contiguous" for view in views)
         row(f"add {dtype} {label}", lambda m, a, b: a + b, *operands)
     row(f"add {dtype} and a scalar", lambda m, a: a + 3, x32(dtype=dtype))
+    row(f"power {dtype} of 2", lambda m, a: a**2, x32(dtype=dtype))
+    row(f"power {dtype} of 3", lambda m, a: a**3, x32(dtype=dtype))
+row("power float32 of 0.5", lambda m, a: a**0.5, x32(low=0))
 for view in ("T", "strided"):
     row(f"exp float32 {view}", lambda m, a: m.exp(a), x32(view=view))
     row(f"greater float32 {view}", lambda m, a: a > 0, x32(view=view))

@@ -70,6 +70,7 @@ struct MathConstants<float> {
   static constexpr float erfinv_split = 5.0f;
   static constexpr float erfinv_centers[] = {2.5f, 3.0f};
   static constexpr float pow_limit = 160.0f;
+  static constexpr float cube_limits[] = {1e-10f, 1e12f};
   /// |a / b| below which the remainder of a by b takes one fused step.
   static constexpr float mod_limit = 0x1p22f;
 };
@@ -99,6 +100,7 @@ struct MathConstants<double> {
   static constexpr double erfinv_far_split = 16.0;
   static constexpr double erfinv_centers[] = {3.125, 3.25, 5.0};
   static constexpr double pow_limit = 1100.0;
+  static constexpr double cube_limits[] = {1e-80, 1e100};
   static constexpr double mod_limit = 0x1p51;
 };
 

@@ -4,7 +4,8 @@
 //
 // Method of doubles: log2 of the base in two words (the series of atanh((m - 1) / (m + 1))), their
 // product with the exponent in two words, and 2^r from r in two words. Of floats: the same in
-// doubles, one word each, whose error is 0.05 ulp of a float.
+// doubles, one word each, whose error is 0.05 ulp of a float. Powers of 2, 0.5, 3, -1 and 1, which
+// programs take of large arrays, by products, a root and a quotient.
 #if defined(RILL_CPU_MATH_POW_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef RILL_CPU_MATH_POW_INL_H
 #undef RILL_CPU_MATH_POW_INL_H
@@ -140,10 +141,82 @@ HWY_INLINE V PowWithSpecials(D d, V x, V y) {
 }
 
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V Pow(D d, V x, V y) {
+HWY_INLINE V PowOfAny(D d, V x, V y) {
   const bool finite = hn::AllTrue(d, hn::Lt(hn::Abs(y), Infinity(d)));
   if (HWY_LIKELY(finite && AllUsual(d, x))) return PowOfParts(d, ReduceNormalLog(d, x), y);
   return PowWithSpecials(d, x, y);
+}
+
+/// The same, for what is seldom needed.
+template <class D, class V = hn::Vec<D>>
+HWY_NOINLINE V PowApart(D d, V x, V y) {
+  return PowOfAny(d, x, y);
+}
+
+/// x^3. Where a step would leave the range of the type, or its accuracy, as any other power.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Cube(D d, V x) {
+  using C = MathConstants<hn::TFromD<D>>;
+  const V magnitude = hn::Abs(x);
+  const auto zero_or_more =
+      hn::Or(hn::Gt(magnitude, hn::Set(d, C::cube_limits[0])), hn::Eq(magnitude, hn::Zero(d)));
+  const auto usual = hn::And(hn::Lt(magnitude, hn::Set(d, C::cube_limits[1])), zero_or_more);
+  const Pair<V> square = TwoProduct(x, x);
+  const V cube = Fma(square.hi, x, square.lo * x);
+  if (HWY_LIKELY(hn::AllTrue(d, usual))) return cube;
+  return hn::IfThenElse(usual, cube, PowApart(d, x, hn::Set(d, 3)));
+}
+
+/// As of the power: of -infinity it is infinity, of -0 it is 0.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V PowOfHalf(D d, V x) {
+  const V zero = hn::Zero(d);
+  const V root = hn::Sqrt(x + zero);
+  const V of_negative = hn::IfThenElse(hn::Eq(x, hn::Neg(Infinity(d))), Infinity(d), NotANumber(d));
+  return hn::IfThenElse(hn::Lt(x, zero), of_negative, root);
+}
+
+/// Exponents of which a power is a few operations.
+constexpr double short_exponents[] = {2, 0.5, 3, -1, 1};
+
+template <class T>
+bool IsShortExponent(T y) {
+  return (y == 2) | (y == T(0.5)) | (y == 3) | (y == -1) | (y == 1);
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V PowOfShort(D d, V x, hn::TFromD<D> exponent) {
+  if (exponent == 2) return x * x;
+  if (exponent == hn::TFromD<D>(0.5)) return PowOfHalf(d, x);
+  if (exponent == 3) return Cube(d, x);
+  if (exponent == -1) return hn::Set(d, 1) / x;
+  return x * hn::Set(d, 1);
+}
+
+/// With short exponents, perhaps among others: the bits of a power do not depend on its neighbours.
+template <class D, class V = hn::Vec<D>>
+HWY_NOINLINE V PowWithShort(D d, V x, V y) {
+  using T = hn::TFromD<D>;
+  const T first = hn::GetLane(y);
+  const bool alike = hn::AllTrue(d, hn::Eq(y, hn::Set(d, first)));
+  if (alike && IsShortExponent(first)) return PowOfShort(d, x, first);
+  V result = PowOfAny(d, x, y);
+  for (double exponent : short_exponents) {
+    const auto is_it = hn::Eq(y, hn::Set(d, T(exponent)));
+    if (hn::AllFalse(d, is_it)) continue;
+    result = hn::IfThenElse(is_it, PowOfShort(d, x, T(exponent)), result);
+  }
+  return result;
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Pow(D d, V x, V y) {
+  // A few halves.
+  const V doubled = y + y;
+  const auto maybe_short = hn::And(hn::Lt(hn::Abs(y), hn::Set(d, hn::TFromD<D>(3.5))),
+                                   hn::Eq(doubled, hn::Round(doubled)));
+  if (HWY_UNLIKELY(!hn::AllFalse(d, maybe_short))) return PowWithShort(d, x, y);
+  return PowOfAny(d, x, y);
 }
 
 template <class T>

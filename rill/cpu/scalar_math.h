@@ -257,6 +257,15 @@ inline Complex log1p(Complex x) {
 }
 inline Complex power(Complex a, Complex b) {
   if (b == Complex()) return {1, 0};
+  if (b == Complex(2) || b == Complex(3)) {
+    const double re = a.re;
+    const double im = a.im;
+    const double square_re = re * re - im * im;
+    const double square_im = 2 * re * im;
+    if (b.re == 2) return {static_cast<float>(square_re), static_cast<float>(square_im)};
+    return {static_cast<float>(square_re * re - square_im * im),
+            static_cast<float>(square_re * im + square_im * re)};
+  }
   if (a == Complex()) return b.re > 0 ? Complex() : Complex(NAN, NAN);
   std::complex<double> value =
       std::pow(std::complex<double>(a.re, a.im), std::complex<double>(b.re, b.im));

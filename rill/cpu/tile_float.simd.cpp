@@ -7,6 +7,8 @@
 // The order matters: the target is chosen above.
 #include <hwy/highway.h>
 
+#include <type_traits>
+
 #include "rill/cpu/tile_vectors-inl.h"
 #include "rill/cpu/unrolled-inl.h"
 // The order matters: the rows are types above.
@@ -69,10 +71,47 @@ struct FloatKernels {
   }
 };
 
+struct power_of_any_row {
+  template <class F>
+  static HWY_INLINE auto value(vector::Vector<F> a, vector::Vector<F> b) {
+    return vector::Vector<F>(PowOfAny(hn::ScalableTag<F>(), a.v, b.v));
+  }
+};
+
+/// Short exponents are looked for in the tile: mostly there are none, or one for all, which a
+/// program spreads over it.
+template <class F>
+void power_loop(void* dst, const void* a, const void* b, const void* c, int64_t n) {
+  const auto* exponents = static_cast<const F*>(b);
+  const F first = n > 0 ? exponents[0] : F{0};
+  const auto any = [exponents, n](auto found) RILL_INLINE {
+    // As wide as the floats are, so that a vector of these makes one of those.
+    std::conditional_t<sizeof(F) == 4, int32_t, int64_t> count = 0;
+    for (int64_t i = 0; i < n; ++i) count |= found(exponents[i]);
+    return count != 0;
+  };
+  const bool alike = !any([first](F y) RILL_INLINE { return y != first; });
+  if (alike && IsShortExponent(first)) {
+    for_vectors<F>(dst, a, n, [first](auto x, int64_t) RILL_INLINE {
+      return vector::Vector<F>(PowOfShort(hn::ScalableTag<F>(), x, first));
+    });
+  } else if (alike || !any([](F y) RILL_INLINE { return IsShortExponent(y); })) {
+    FloatKernels<F>::template binary<power_of_any_row>(dst, a, b, c, n);
+  } else {
+    FloatKernels<F>::template binary<power_row>(dst, a, b, c, n);
+  }
+}
+
+template <class F>
+void add_rows(TileKernels& kernels) {
+  add_value_rows<dtype_of<F>(), FloatKernels<F>>(kernels);
+  kernels.rows[static_cast<int>(Row::power)][static_cast<int>(dtype_of<F>())] = power_loop<F>;
+}
+
 void AddFloat(TileKernels& kernels) {
-  add_value_rows<dtype_of<float>(), FloatKernels<float>>(kernels);
+  add_rows<float>(kernels);
 #if HWY_HAVE_FLOAT64
-  add_value_rows<dtype_of<double>(), FloatKernels<double>>(kernels);
+  add_rows<double>(kernels);
 #endif
 }
 

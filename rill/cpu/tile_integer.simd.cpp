@@ -1,6 +1,7 @@
 // Tile kernels of bool and the integers; comparisons and tests of every real type.
 #include "rill/cpu/targets.h"
 
+#include <algorithm>
 #include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
@@ -152,11 +153,50 @@ void add_division(TileKernels& kernels) {
   }
 }
 
+/// Powers of one exponent, which a program spreads over a tile: of all numbers at once, a product
+/// for each bit.
+template <class T>
+void power_loop(void* dst, const void* a, const void* b, const void* c, int64_t n) {
+  using U = std::make_unsigned_t<T>;
+  constexpr int64_t piece = 512;
+  const auto* exponents = static_cast<const T*>(b);
+  const T exponent = n > 0 ? exponents[0] : T{0};
+  T differences = 0;
+  for (int64_t i = 0; i < n; ++i) differences |= static_cast<T>(exponents[i] ^ exponent);
+  if (exponent < 0 || differences != 0) {
+    return IntegerKernels<T>::template binary<power_row>(dst, a, b, c, n);
+  }
+  if (exponent == 2) return IntegerKernels<T>::template binary<multiply_row>(dst, a, a, c, n);
+  for (int64_t begin = 0; begin < n; begin += piece) {
+    const int64_t count = std::min(piece, n - begin);
+    U square[piece];
+    U result[piece];
+    std::copy_n(static_cast<const T*>(a) + begin, count, square);
+    std::fill_n(result, count, U{1});
+    for (auto left = static_cast<U>(exponent); left != 0; left >>= 1) {
+      if (left & 1) {
+        for (int64_t i = 0; i < count; ++i) result[i] = static_cast<U>(result[i] * square[i]);
+      }
+      if (left == 1) break;
+      for (int64_t i = 0; i < count; ++i) square[i] = static_cast<U>(square[i] * square[i]);
+    }
+    std::copy_n(result, count, static_cast<T*>(dst) + begin);
+  }
+}
+
+template <class T>
+void add_power(TileKernels& kernels) {
+  if constexpr (!std::is_same_v<T, bool>) {
+    kernels.rows[static_cast<int>(Row::power)][static_cast<int>(dtype_of<T>())] = power_loop<T>;
+  }
+}
+
 template <class... T>
 void add_types(TileKernels& kernels) {
   (add_value_rows<dtype_of<T>(), IntegerKernels<T>>(kernels), ...);
   (add_tests<T>(kernels), ...);
   (add_division<T>(kernels), ...);
+  (add_power<T>(kernels), ...);
 }
 
 void AddInteger(TileKernels& kernels) {

@@ -271,6 +271,42 @@ def test_aliases(case):
         assert_same(getattr(mx, alias)(*drawn), to_numpy(getattr(mx, case.name)(*drawn)))
 
 
+def around_and_edges(name):
+    rng = np.random.default_rng(3)
+    wide = rng.standard_normal(3000) * 10.0 ** rng.uniform(-44, 38, 3000)
+    return np.concatenate([EDGES, rng.standard_normal(1000), wide]).astype(name)
+
+
+@rill_only
+@pytest.mark.parametrize("name", ("float32", "float64"))
+@pytest.mark.parametrize("exponent", (2, 0.5, 3, -1, 1, -0.5, 4))
+def test_short_exponents(exponent, name):
+    """They have kernels of their own, whose bits are those among other exponents."""
+    x = around_and_edges(name)
+    y = np.full(len(x), exponent, name)
+    others = y.copy()
+    others[::3] = 1.75
+    power = to_numpy(array(x, name) ** exponent)
+    among = to_numpy(mx.power(array(x, name), array(others, name)))
+    kept = others == y
+    bits = np.uint32 if name == "float32" else np.uint64
+    np.testing.assert_array_equal(power.view(bits)[kept], among.view(bits)[kept])
+    with np.errstate(all="ignore"):
+        exact = np.power(x.astype(np.longdouble), np.longdouble(exponent))
+    assert ulps(power, exact, name) <= 1
+    zero = exact == 0
+    np.testing.assert_array_equal(np.signbit(power[zero]), np.signbit(exact[zero]))
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+@pytest.mark.parametrize("exponent", (0, 1, 2, 3, 5, 7))
+def test_powers_of_integers(exponent, name):
+    x = values(name, (1037,), (0, 100))
+    result = mx.power(array(x, name), array(np.full_like(x, exponent), name))
+    with np.errstate(all="ignore"):
+        assert_same(result, np.power(x, x.dtype.type(exponent)), name)
+
+
 TURNED = [
     ((210, 130), lambda x: x.T),
     ((3, 210, 130), lambda x: x.transpose(0, 2, 1)),
