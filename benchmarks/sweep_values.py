@@ -80,6 +80,8 @@ for dtype in ("float32", "int8", "float16", "int64"):
     row(f"add {dtype} and a scalar", lambda m, a: a + 3, x32(dtype=dtype))
     row(f"power {dtype} of 2", lambda m, a: a**2, x32(dtype=dtype))
     row(f"power {dtype} of 3", lambda m, a: a**3, x32(dtype=dtype))
+for dtype in ("uint8", "int16", "int32", "int64"):
+    row(f"floor_divide {dtype} by 10", lambda m, a: a // 10, x32(low=0, dtype=dtype))
 row("power float32 of 0.5", lambda m, a: a**0.5, x32(low=0))
 for view in ("T", "strided"):
     row(f"exp float32 {view}", lambda m, a: m.exp(a), x32(view=view))

@@ -2,6 +2,7 @@
 #include "rill/cpu/targets.h"
 
 #include <algorithm>
+#include <bit>
 #include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
@@ -48,6 +49,103 @@ void add_tests(TileKernels& kernels) {
 #undef COMPARE
 }
 
+/// Whether a tile holds one number, as where a program spreads a scalar over it.
+template <class T>
+bool all_alike(const T* numbers, int64_t n) {
+  T differences = 0;
+  for (int64_t i = 0; i < n; ++i) differences |= static_cast<T>(numbers[i] ^ numbers[0]);
+  return differences == 0;
+}
+
+/// Quotients by one number that is not zero: products with a factor, and shifts. (T. Granlund and
+/// P. Montgomery, Division by invariant integers using multiplication, 1994, figure 4.1.)
+template <class T>
+class DivisionByOne {
+ public:
+  explicit DivisionByOne(T divisor) : divisor_(divisor) {
+    const U magnitude = Magnitude(divisor);
+    const int bits = std::bit_width(static_cast<U>(magnitude - 1));
+    const auto above = static_cast<U>((bits == width ? Wide{0} : Wide{1} << bits) - magnitude);
+    factor_ = static_cast<U>((static_cast<Wide>(above) << width) / magnitude + 1);
+    first_shift_ = std::min(bits, 1);
+    second_shift_ = std::max(bits - 1, 0);
+  }
+
+  void Loop(T* out, const T* x, int64_t n) const {
+    int64_t i = 0;
+    if constexpr (width <= 32 && HWY_TARGET != HWY_SCALAR) i = LoopOfVectors(out, x, n);
+    const DivisionByOne by = *this;  // what `out` cannot be part of
+    for (; i < n; ++i) {
+      const U minus = (x[i] ^ by.divisor_) < 0 ? ~U{0} : U{0};
+      out[i] = static_cast<T>((by.Quotient(Magnitude(x[i])) ^ minus) - minus);
+    }
+  }
+
+ private:
+  // Computed in 16, 32 or 64 bits.
+  static constexpr int width = sizeof(T) <= 2 ? 16 : 8 * sizeof(T);
+  using U = std::conditional_t<width == 16, uint16_t,
+                               std::conditional_t<width == 32, uint32_t, uint64_t>>;
+  using Wide = std::conditional_t<width == 64, unsigned __int128, uint64_t>;
+
+  static HWY_INLINE U Magnitude(T x) {
+    return x < 0 ? static_cast<U>(-static_cast<U>(x)) : static_cast<U>(x);
+  }
+  HWY_INLINE U Quotient(U x) const {
+    const auto high = static_cast<U>((static_cast<Wide>(factor_) * x) >> width);
+    return static_cast<U>(high + (static_cast<U>(x - high) >> first_shift_)) >> second_shift_;
+  }
+
+  template <class D, class V = hn::Vec<D>>
+  static HWY_INLINE V High(D d, V a, V b) {
+    if constexpr (width == 16) {
+      return hn::MulHigh(a, b);
+    } else {
+      const hn::RepartitionToWide<D> wide;
+      const auto odd = [&](V v) HWY_ATTR {
+        return hn::BitCast(d, hn::ShiftRight<32>(hn::BitCast(wide, v)));
+      };
+      const auto even_products = hn::BitCast(d, hn::MulEven(a, b));
+      const auto odd_products = hn::BitCast(d, hn::MulEven(odd(a), odd(b)));
+      return hn::OddEven(odd_products, odd(even_products));
+    }
+  }
+
+  int64_t LoopOfVectors(T* out, const T* x, int64_t n) const {
+    const hn::ScalableTag<U> d;
+    const hn::RebindToSigned<decltype(d)> di;
+    const hn::Rebind<T, decltype(d)> dt;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    const auto factor = hn::Set(d, factor_);
+    const auto divisor = hn::Set(di, static_cast<hn::TFromD<decltype(di)>>(divisor_));
+    int64_t i = 0;
+    for (; i + lanes <= n; i += lanes) {
+      auto v = hn::Zero(di);
+      if constexpr (sizeof(T) > 1) v = hn::BitCast(di, hn::LoadU(dt, x + i));
+      else v = hn::PromoteTo(di, hn::LoadU(dt, x + i));
+      const auto magnitude = hn::BitCast(d, std::is_signed_v<T> ? hn::Abs(v) : v);
+      const auto high = High(d, magnitude, factor);
+      const auto rest = hn::ShiftRightSame(hn::Sub(magnitude, high), first_shift_);
+      auto quotient = hn::ShiftRightSame(hn::Add(high, rest), second_shift_);
+      if constexpr (std::is_signed_v<T>) {
+        const auto minus = hn::BitCast(d, hn::BroadcastSignBit(hn::Xor(v, divisor)));
+        quotient = hn::Sub(hn::Xor(quotient, minus), minus);
+      }
+      if constexpr (sizeof(T) > 1) {
+        hn::StoreU(hn::BitCast(dt, quotient), dt, out + i);
+      } else {
+        const hn::Rebind<uint8_t, decltype(d)> bytes;
+        hn::StoreU(hn::BitCast(dt, hn::TruncateTo(bytes, quotient)), dt, out + i);
+      }
+    }
+    return i;
+  }
+
+  T divisor_;
+  U factor_;
+  int first_shift_, second_shift_;
+};
+
 /// Quotients of integers, computed in floats, which have vectors and hold all integers of up to 32
 /// bits, and those of 64 bits that are usual: vectors with others are divided one by one.
 /// Truncation is exact: a rounded quotient is off by less than 1 / b, the least distance from below
@@ -62,6 +160,7 @@ struct Division {
       sizeof(T) == 8 ? 0 : static_cast<F>(uint64_t{1} << (8 * sizeof(T) % 64));
 
   static constexpr int64_t lanes = hn::MaxLanes(D());
+  static constexpr int64_t few = 32;
 
   static HWY_INLINE V Load(const T* p) {
     if constexpr (sizeof(T) == 8) {
@@ -132,6 +231,9 @@ struct Division {
     auto* out = static_cast<T*>(dst);
     const auto* x = static_cast<const T*>(a);
     const auto* y = static_cast<const T*>(b);
+    if (!remainder && n >= few && y[0] != 0 && all_alike(y, n)) {
+      return DivisionByOne<T>(y[0]).Loop(out, x, n);
+    }
     int64_t i = 0;
     for (; i + lanes <= n; i += lanes) Some<remainder>(x + i, y + i, out + i);
     if (i == n) return;
@@ -161,9 +263,7 @@ void power_loop(void* dst, const void* a, const void* b, const void* c, int64_t 
   constexpr int64_t piece = 512;
   const auto* exponents = static_cast<const T*>(b);
   const T exponent = n > 0 ? exponents[0] : T{0};
-  T differences = 0;
-  for (int64_t i = 0; i < n; ++i) differences |= static_cast<T>(exponents[i] ^ exponent);
-  if (exponent < 0 || differences != 0) {
+  if (exponent < 0 || !all_alike(exponents, n)) {
     return IntegerKernels<T>::template binary<power_row>(dst, a, b, c, n);
   }
   if (exponent == 2) return IntegerKernels<T>::template binary<multiply_row>(dst, a, a, c, n);

@@ -12,6 +12,7 @@ from support import (
     IS_RILL,
     array,
     assert_same,
+    dtype,
     mx,
     name_of,
     numpy_type,
@@ -305,6 +306,32 @@ def test_powers_of_integers(exponent, name):
     result = mx.power(array(x, name), array(np.full_like(x, exponent), name))
     with np.errstate(all="ignore"):
         assert_same(result, np.power(x, x.dtype.type(exponent)), name)
+
+
+@rill_only
+@pytest.mark.parametrize("name", INTEGERS)
+def test_division_of_many_by_one(name):
+    """By products and shifts: the quotients of the numbers one by one, whatever they are."""
+    limits = np.iinfo(name)
+    rng = np.random.default_rng(5)
+    numbers = rng.integers(limits.min, limits.max, 997, name, endpoint=True)
+    ends = np.array([limits.min, limits.min + 1, limits.max - 1, limits.max], name)
+    numbers = np.concatenate([numbers, np.arange(100).astype(name), ends])
+    divisors = {1, 2, 3, 5, 7, 10, 16, 100, limits.max, limits.max - 1, limits.max // 2 + 1}
+    divisors |= {int(v) for v in rng.integers(1, limits.max, 20, name)}
+    if limits.min < 0:
+        divisors |= {-v for v in divisors} | {limits.min}
+    for divisor in divisors:
+        by = np.full_like(numbers, divisor)
+        by[::30] = 1  # no longer of one
+        one_by_one = to_numpy(mx.floor_divide(array(numbers, name), array(by, name)))
+        result = to_numpy(mx.floor_divide(array(numbers, name), mx.array(divisor, dtype(name))))
+        np.testing.assert_array_equal(result[by == divisor], one_by_one[by == divisor])
+        exact = [
+            abs(int(n)) // abs(divisor) * (1 if (n < 0) == (divisor < 0) else -1) for n in numbers
+        ]
+        wrapped = np.array([v % (1 << limits.bits) for v in exact], f"uint{limits.bits}")
+        np.testing.assert_array_equal(result, wrapped.astype(name))
 
 
 TURNED = [
