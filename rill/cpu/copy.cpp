@@ -363,9 +363,9 @@ size_t last_level_cache_bytes() {
 }
 
 bool use_streaming(size_t bytes) {
-  // A larger cache is one of many cores, most of them busy with other things, or of another
-  // machine's, too: with 2 cores of 105 MB, stores of 64 MB that bypass it take a third of the
-  // time.
+  // A larger cache is one of many cores, most of them busy with other things, or of other virtual
+  // machines, too: with 2 cores of a Xeon that has 300 MB, stores of 64 MB that bypass it take a
+  // third of the time.
   constexpr size_t most = size_t{32} << 20;
   return bytes > std::min(last_level_cache_bytes(), most);
 }

@@ -12,15 +12,20 @@ namespace {
 
 constexpr int64_t line = 64;              // bytes
 constexpr int64_t least_elements = 8192;  // fewer stay in the first cache
+constexpr int64_t most_near_lines = 4096;
 
-/// Does a line hold several elements, none of which is the neighbour of another?
+/// Does a line hold several elements, none of which is the neighbour of another, and is it gone
+/// when the second is read? It is not if lines that the processor fetches ahead, as they follow
+/// each other, stay in the second cache.
 bool crosses_lines(const Shape& shape, const Strides& strides, int item) {
   const auto bytes = [&](int axis) { return std::abs(strides[axis]) * item; };
   int last = shape.ssize() - 1;
   while (last > 0 && shape[last] == 1) --last;
   if (last < 0 || bytes(last) < line) return false;
-  for (int axis = 0; axis < last; ++axis) {
-    if (shape[axis] > 1 && bytes(axis) > 0 && bytes(axis) < line) return true;
+  int64_t lines = shape[last];  // between one element of a line and the next
+  for (int axis = last - 1; axis >= 0; lines *= shape[axis--]) {
+    if (shape[axis] == 1 || bytes(axis) == 0 || bytes(axis) >= line) continue;
+    return bytes(last) > 2 * line || lines > most_near_lines;
   }
   return false;
 }

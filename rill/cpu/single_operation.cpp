@@ -27,7 +27,7 @@ bool run_single_operation(const Program& program, std::span<Array> inputs,
   }
   const TileKernel kernel = kernel_alone(program);
   if (kernel == nullptr) return false;
-  // Asked before results are placed: they may take the memory of operands, but not what is read.
+  // Where operands lie is asked now: the result may take the block of one, in which it then stays.
   const Instruction& instruction = program.code[0];
   const void* operands[3] = {};
   alignas(64) char numbers[3][most_elements * widest_item];

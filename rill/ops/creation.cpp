@@ -31,7 +31,7 @@ void require_sizes(const char* operation, const Shape& shape) {
 std::pair<Array, Array> diagonal_grid(const char* operation, int64_t n, int64_t m, int64_t k) {
   require_sizes(operation, {n, m});
   k = std::clamp(k, -n - 1, m + 1);  // further out it meets none either
-  const bool is_short = n + m < std::numeric_limits<int32_t>::max() - 1;
+  const bool is_short = std::max(n, m) < std::numeric_limits<int32_t>::max() / 4;
   const Dtype dtype = is_short ? Dtype::int32 : Dtype::int64;
   Array columns = arange(int64_t{0}, m, int64_t{1}, dtype);
   Array diagonal = arange(k, n + k, int64_t{1}, dtype);
