@@ -130,6 +130,8 @@ struct Any {
   static HWY_INLINE V Apply(V a, V b) {
     return hn::Or(a, b);
   }
+  /// Whether it is the result whatever the others are.
+  static bool IsDecided(A a) { return a != 0; }
 };
 
 template <class A>
@@ -149,6 +151,7 @@ struct All {
   static HWY_INLINE V Apply(V a, V b) {
     return hn::And(a, b);
   }
+  static bool IsDecided(A a) { return a == 0; }
 };
 
 /// Lane i with lane i + Lanes / 2, and so on down to one.
@@ -277,11 +280,25 @@ HWY_INLINE typename Op::Acc ReduceRow(const T* p, int64_t n, uint64_t mask) {
   return total.Total();
 }
 
+/// The same, of `any` and `all` often by the first numbers alone.
+template <class T, class Op, class A = typename Op::Acc>
+HWY_INLINE A ReduceRowOrStart(const T* p, int64_t n, uint64_t mask) {
+  if constexpr (requires(A a) { Op::IsDecided(a); }) {
+    constexpr int64_t first = 128;
+    if (n > 4 * first) {
+      const A start = ReduceRow<T, Op>(p, first, mask);
+      if (Op::IsDecided(start)) return start;
+      return Op::Apply(start, ReduceRow<T, Op>(p + first, n - first, mask));
+    }
+  }
+  return ReduceRow<T, Op>(p, n, mask);
+}
+
 template <class T, class Op>
 void ReduceRows(const void* src, int64_t rows, int64_t step, int64_t n, uint64_t mask, void* acc) {
   const T* p = static_cast<const T*>(src);
   auto* out = static_cast<typename Op::Acc*>(acc);
-  for (int64_t i = 0; i < rows; ++i) out[i] = ReduceRow<T, Op>(p + i * step, n, mask);
+  for (int64_t i = 0; i < rows; ++i) out[i] = ReduceRowOrStart<T, Op>(p + i * step, n, mask);
 }
 
 template <class T, class Op>

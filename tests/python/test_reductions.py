@@ -396,3 +396,16 @@ def test_random_shapes(shape, data):
     order = data.draw(st.permutations(range(len(shape))))
     assert_same(mx.sum(mx.array(host).transpose(order), axes), host.transpose(order).sum(axes))
     assert_same(mx.max(mx.array(host).transpose(order), axes), host.transpose(order).max(axes))
+
+
+@pytest.mark.parametrize("name", ("bool", "int16", "float16", "float32", "int64"))
+@pytest.mark.parametrize("n", (511, 513, 700, 5000))
+def test_rows_that_one_number_decides(n, name):
+    """Wherever it stands: a row is looked at from its start, and often not to its end."""
+    places = [0, 1, 126, 127, 128, 129, 400, n - 2, n - 1]
+    x = np.zeros((len(places) + 1, n), name)
+    x[range(len(places)), places] = 1
+    for host in (x, (1 - x.astype(np.int8)).astype(name)):
+        for function in ("any", "all", "min", "max"):
+            result = getattr(mx, function)(array(host, name), axis=1)
+            np.testing.assert_array_equal(to_numpy(result), getattr(np, function)(host, axis=1))
