@@ -199,7 +199,8 @@ void Runner::make_stores() {
   for (const Array& input : inputs_) read += input.bytes();
   far_ = total + read > near_bytes;
   // What the inputs would push out of the cache before it is read again need not enter it.
-  bool stream = use_streaming(total) || (total >= read / 4 && use_streaming(total + read));
+  const bool is_pushed_out = total + read > last_level_cache_bytes();
+  bool stream = use_streaming(total) || (total >= read / 4 && is_pushed_out);
   for (size_t i = 0; i < results_.size(); ++i) {
     const Output& out = results_[i].output();
     bool donated = out.buffer->reference_count() > 1;
