@@ -228,6 +228,7 @@ class PackedProduct {
       if (numbers_ > 1 && grid.count() < 4 * width) grid = cut(128, 1024);
       if (divided && grid.count() < 4 * width) grid = cut(128, 512);
       if (divided && grid.count() < 2 * width) grid = cut(128, 256);
+      // Many cores want lower tiles, though more is packed for them.
       for (const auto& [rows, cols] : {std::pair{64, 256}, std::pair{64, 128}}) {
         if (fills_cores(grid.count()) || operations(rows, cols, band.length) < task_operations)
           break;

@@ -7,6 +7,14 @@ namespace rill {
 
 namespace {
 
+/// What computes an instruction, but for a cast, on operands as programs hold them.
+TileKernel kernel_of(const Instruction& in) {
+  const TileKernels& kernels = tile_kernels();
+  const Dtype held = held_as(in.in);
+  if (in.row == Row::select) return kernels.select[size_of(held)];
+  return kernels.rows[static_cast<int>(in.row)][static_cast<int>(held)];
+}
+
 class Lowering {
  public:
   explicit Lowering(const Program& program) : program_(program) {
@@ -60,10 +68,10 @@ class Lowering {
     auto operand = [&](int k) { return source(in.operands[k]); };
     if (in.row == Row::cast) return lower_cast(in, result);
     if (in.row == Row::select) {
-      emit(kernels_.select[size_of(held_as(in.in))], result, operand(0), operand(1), operand(2));
+      emit(kernel_of(in), result, operand(0), operand(1), operand(2));
       return;
     }
-    TileKernel kernel = kernels_.rows[static_cast<int>(in.row)][static_cast<int>(held_as(in.in))];
+    TileKernel kernel = kernel_of(in);
     uint16_t to = unrounded(in, result);
     if (in.operand_count == 1) emit(kernel, to, operand(0));
     else emit(kernel, to, operand(0), operand(1));
@@ -113,9 +121,7 @@ TileKernel kernel_alone(const Program& program) {
   if (TileKernel kernel = kernel_as_stored(program)) return kernel;
   const Instruction& in = program.code[0];
   if (program.code.size() != 1 || is_half(in.in) || is_half(in.out)) return nullptr;
-  if (in.row == Row::cast) return cast(in.in, in.out);
-  if (in.row == Row::select) return tile_kernels().select[size_of(in.in)];
-  return tile_kernels().rows[static_cast<int>(in.row)][static_cast<int>(in.in)];
+  return in.row == Row::cast ? cast(in.in, in.out) : kernel_of(in);
 }
 
 Lowered lowered_as_stored(const Program& program) {

@@ -181,7 +181,9 @@ constexpr double short_exponents[] = {2, 0.5, 3, -1, 1};
 
 template <class T>
 bool IsShortExponent(T y) {
-  return (y == 2) | (y == T(0.5)) | (y == 3) | (y == -1) | (y == 1);
+  bool found = false;
+  for (double exponent : short_exponents) found |= y == T(exponent);
+  return found;
 }
 
 template <class D, class V = hn::Vec<D>>

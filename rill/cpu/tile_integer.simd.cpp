@@ -160,7 +160,7 @@ struct Division {
       sizeof(T) == 8 ? 0 : static_cast<F>(uint64_t{1} << (8 * sizeof(T) % 64));
 
   static constexpr int64_t lanes = hn::MaxLanes(D());
-  static constexpr int64_t few = 32;
+  static constexpr int64_t worth_a_factor = 32;  // numbers
 
   static HWY_INLINE V Load(const T* p) {
     if constexpr (sizeof(T) == 8) {
@@ -231,7 +231,7 @@ struct Division {
     auto* out = static_cast<T*>(dst);
     const auto* x = static_cast<const T*>(a);
     const auto* y = static_cast<const T*>(b);
-    if (!remainder && n >= few && y[0] != 0 && all_alike(y, n)) {
+    if (!remainder && n >= worth_a_factor && y[0] != 0 && all_alike(y, n)) {
       return DivisionByOne<T>(y[0]).Loop(out, x, n);
     }
     int64_t i = 0;
