@@ -17,12 +17,16 @@ struct Side {
   int64_t depth_stride;
 };
 
-/// Lanes of A and of B that the register kernel takes at once.
+/// Lanes of A and of B that the register kernel takes at once; of B in vectors.
 struct Panels {
   int64_t a;
   int64_t b;
+  int64_t vector;
 };
 Panels panels();
+
+/// Are these rows of A read as they lie? Else they are copied into panels.
+bool reads_rows(const Side& a);
 
 /// Widens `lanes` x `depth` elements to float32 in panels of `width` lanes, each stored depth
 /// first; the missing lanes of the last panel are zero.

@@ -25,16 +25,19 @@ using namespace rill::HWY_NAMESPACE;
 
 using Vector = hn::Vec<Wide>;
 
-// Accumulators fill the register file but for two vectors of B and a broadcast of A.
-constexpr int vectors = 2;
-constexpr int64_t register_rows = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 12 : 6;
-constexpr int64_t lanes_of_b = vectors * static_cast<int64_t>(hn::MaxLanes(Wide()));
+// Accumulators fill the register file but for the vectors of B and a broadcast of A. With AVX-512 a
+// processor that multiplies two vectors a cycle loads two at most: wide panels need fewer loads.
+constexpr bool many_registers = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64;
+constexpr int most_vectors = many_registers ? 3 : 2;
+constexpr int64_t register_rows = many_registers ? 8 : 6;
+constexpr int64_t half = static_cast<int64_t>(hn::MaxLanes(Wide()));
+constexpr int64_t lanes_of_b = most_vectors * half;
 
 constexpr int64_t floats_of_line = 16;
 
-// Where a register kernel reads a side: in a panel, or in the matrix, where lanes lie side by side;
-// then it writes the panel meanwhile. Lanes that lie apart are faster packed beforehand.
-enum class Form { panel, matrix };
+// Where a register kernel reads a side: in a panel; in the matrix, where lanes lie side by side,
+// then it writes the panel meanwhile; or in the rows of A as they lie, which needs no panel.
+enum class Form { panel, matrix, rows };
 
 /// What comes to the second cache while a call multiplies: a line with each depth, from
 /// `register_rows` lanes in turn, then the next line of each.
@@ -45,7 +48,7 @@ struct Fetch {
   int64_t lines = 0;  // of each lane
 };
 
-/// One panel of A by one of B; those of a matrix have their depths `stride` apart.
+/// One panel of A by one of B; those of a matrix have their depths `stride` apart, or A its rows.
 struct RegisterCall {
   const float* a;
   int64_t a_stride;
@@ -62,7 +65,8 @@ struct RegisterCall {
   Addend addend, last;  // the first row of each is added to the first of these
 };
 
-template <int Rows>
+/// Result and addends where the last vector is not full.
+template <int Rows, int Vectors>
 HWY_ATTR inline void add_to_edge(const RegisterCall& call, const float* sums) {
   const auto of = [](const Addend& addend, int64_t i, int64_t j) {
     return addend.rows != nullptr ? addend.factor * addend.rows[i * addend.stride + j] : 0.0f;
@@ -70,48 +74,55 @@ HWY_ATTR inline void add_to_edge(const RegisterCall& call, const float* sums) {
   for (int64_t i = 0; i < Rows; ++i) {
     float* row = call.c + i * call.ldc;
     for (int64_t j = 0; j < call.cols; ++j) {
-      row[j] = sums[i * lanes_of_b + j] + of(call.addend, i, j) + of(call.last, i, j);
+      row[j] = sums[i * Vectors * half + j] + of(call.addend, i, j) + of(call.last, i, j);
     }
   }
 }
 
 // The copies are free: the additions take all the time.
-template <int Rows, Form FormA, Form FormB>
+template <int Rows, int Vectors, Form FormA, Form FormB>
 HWY_ATTR void multiply_registers(const RegisterCall& call) {
   constexpr int64_t depths_ahead = 12;
   const Wide d;
-  const int64_t half = static_cast<int64_t>(hn::Lanes(d));
   const float* HWY_RESTRICT a = call.a;
   const float* HWY_RESTRICT b = call.b;
   float* HWY_RESTRICT a_panel = call.a_panel;
   float* HWY_RESTRICT b_panel = call.b_panel;
-  Vector low[Rows];
-  Vector high[Rows];
+  Vector sum[Rows][Vectors];
+  const auto each = [&](auto change) RILL_INLINE {
 #pragma GCC unroll 16
-  for (int i = 0; i < Rows; ++i) low[i] = high[i] = hn::Zero(d);
-  const int64_t a_step = FormA == Form::panel ? register_rows : call.a_stride;
+    for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) change(i, v, sum[i][v]);
+    }
+  };
+  each([&](int, int, Vector& value) RILL_INLINE { value = hn::Zero(d); });
+  const int64_t a_lane = FormA == Form::rows ? call.a_stride : 1;
+  const int64_t a_step = FormA == Form::rows    ? 1
+                         : FormA == Form::panel ? register_rows
+                                                : call.a_stride;
   const int64_t b_step = FormB == Form::panel ? lanes_of_b : call.b_stride;
   const auto add_products = [&]() RILL_INLINE {
     if constexpr (FormB != Form::panel) {
-      prefetch_lines<vectors * hn::MaxLanes(Wide()) * sizeof(float)>(b + depths_ahead * b_step);
+      prefetch_lines<Vectors * half * sizeof(float)>(b + depths_ahead * b_step);
     }
-    Vector b0 = hn::LoadU(d, b);
-    Vector b1 = hn::LoadU(d, b + half);
-    if constexpr (FormB != Form::panel) {
-      hn::StoreU(b0, d, b_panel);
-      hn::StoreU(b1, d, b_panel + half);
-      b_panel += lanes_of_b;
+    Vector of_b[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      of_b[v] = hn::LoadU(d, b + v * half);
+      if constexpr (FormB != Form::panel) hn::StoreU(of_b[v], d, b_panel + v * half);
     }
-    if constexpr (FormA != Form::panel) {
+    b_panel += lanes_of_b;
+    if constexpr (FormA == Form::matrix) {
       prefetch_lines<64>(a + depths_ahead * a_step);
       copy_lanes(Quad(), a, Rows, a_panel);
       a_panel += register_rows;
     }
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
-      Vector value = hn::Set(d, a[i]);
-      low[i] = hn::MulAdd(value, b0, low[i]);
-      high[i] = hn::MulAdd(value, b1, high[i]);
+      const Vector value = hn::Set(d, a[i * a_lane]);
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) sum[i][v] = hn::MulAdd(value, of_b[v], sum[i][v]);
     }
     a += a_step;
     b += b_step;
@@ -120,8 +131,8 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
   int64_t left = call.depth;
   const float* next_c = call.next_c;
   for (int64_t i = std::min(register_rows, left); i > 0; --i, --left, next_c += call.ldc) {
-    prefetch_later(next_c);
-    prefetch_later(next_c + half);
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) prefetch_later(next_c + v * half);
     add_products();
   }
   const float* line = call.fetch.first;
@@ -136,71 +147,65 @@ HWY_ATTR void multiply_registers(const RegisterCall& call) {
   }
 #pragma GCC unroll 4
   for (; left > 0; --left) add_products();
-  float* const c = call.c;
-  const int64_t ldc = call.ldc;
-  if (call.cols < lanes_of_b) {
-    const Vector alpha = hn::Set(d, call.alpha);
-    HWY_ALIGN float edge[Rows * lanes_of_b];
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i) {
-      hn::Store(hn::Mul(alpha, low[i]), d, edge + i * lanes_of_b);
-      hn::Store(hn::Mul(alpha, high[i]), d, edge + i * lanes_of_b + half);
-    }
-    return add_to_edge<Rows>(call, edge);
-  }
   if (call.alpha != 1) {
     const Vector alpha = hn::Set(d, call.alpha);
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i) {
-      low[i] = hn::Mul(alpha, low[i]);
-      high[i] = hn::Mul(alpha, high[i]);
-    }
+    each([&](int, int, Vector& value) RILL_INLINE { value = hn::Mul(alpha, value); });
+  }
+  if (call.cols < Vectors * half) {
+    HWY_ALIGN float edge[Rows * Vectors * half];
+    each([&](int i, int v, Vector& value)
+             RILL_INLINE { hn::Store(value, d, edge + (i * Vectors + v) * half); });
+    return add_to_edge<Rows, Vectors>(call, edge);
   }
   const auto add = [&](const Addend& addend) RILL_INLINE {
     const Vector factor = hn::Set(d, addend.factor);
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i) {
+    each([&](int i, int v, Vector& value) RILL_INLINE {
       const float* row = addend.rows + i * addend.stride;
-      low[i] = hn::Add(low[i], hn::Mul(factor, hn::LoadU(d, row)));
-      high[i] = hn::Add(high[i], hn::Mul(factor, hn::LoadU(d, row + half)));
-    }
+      value = hn::Add(value, hn::Mul(factor, hn::LoadU(d, row + v * half)));
+    });
   };
   if (call.addend.rows != nullptr) {
     add(call.addend);
   } else {
     // A sum of -0 becomes 0.
-    const Vector zero = hn::Zero(d);
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i) {
-      low[i] = hn::Add(low[i], zero);
-      high[i] = hn::Add(high[i], zero);
-    }
+    each([&](int, int, Vector& value) RILL_INLINE { value = hn::Add(value, hn::Zero(d)); });
   }
   if (call.last.rows != nullptr) add(call.last);
-#pragma GCC unroll 16
-  for (int i = 0; i < Rows; ++i) {
-    hn::StoreU(low[i], d, c + i * ldc);
-    hn::StoreU(high[i], d, c + i * ldc + half);
-  }
+  each([&](int i, int v, Vector& value)
+           RILL_INLINE { hn::StoreU(value, d, call.c + i * call.ldc + v * half); });
 }
 
 using RegisterKernel = void (*)(const RegisterCall&);
 
-template <int... Rows>
+template <Form A, int Vectors, int... Rows>
 constexpr std::array<RegisterKernel, sizeof...(Rows)> register_kernels(
     std::integer_sequence<int, Rows...>) {
-  return {&multiply_registers<Rows + 1, Form::panel, Form::panel>...};
+  return {&multiply_registers<Rows + 1, Vectors, A, Form::panel>...};
 }
 
-constexpr auto kernels_of_rows =
-    register_kernels(std::make_integer_sequence<int, static_cast<int>(register_rows)>());
+template <Form A, int... Vectors>
+constexpr auto kernels_of_vectors(std::integer_sequence<int, Vectors...>) {
+  return std::array{register_kernels<A, Vectors + 1>(
+      std::make_integer_sequence<int, static_cast<int>(register_rows)>())...};
+}
 
-/// By the forms of A and B.
-template <Form A, Form B>
-constexpr RegisterKernel full_kernel = &multiply_registers<register_rows, A, B>;
-constexpr RegisterKernel kernels_of_forms[2][2] = {
-    {full_kernel<Form::panel, Form::panel>, full_kernel<Form::panel, Form::matrix>},
-    {full_kernel<Form::matrix, Form::panel>, full_kernel<Form::matrix, Form::matrix>}};
+template <Form A>
+constexpr auto kernels = kernels_of_vectors<A>(std::make_integer_sequence<int, most_vectors>());
+
+/// By the form of A, for a B that lies in its matrix.
+constexpr RegisterKernel kernels_of_matrix[] = {
+    &multiply_registers<register_rows, most_vectors, Form::panel, Form::matrix>,
+    &multiply_registers<register_rows, most_vectors, Form::matrix, Form::matrix>,
+    &multiply_registers<register_rows, most_vectors, Form::rows, Form::matrix>};
+
+RegisterKernel kernel_for(Form a, Form b, int64_t rows, int64_t cols) {
+  if (b == Form::matrix) return kernels_of_matrix[static_cast<int>(a)];
+  const auto vectors = static_cast<size_t>((cols - 1) / half);
+  const auto row = static_cast<size_t>(rows - 1);
+  if (a == Form::panel) return kernels<Form::panel>[vectors][row];
+  if (a == Form::rows) return kernels<Form::rows>[vectors][row];
+  return &multiply_registers<register_rows, most_vectors, Form::matrix, Form::panel>;
+}
 
 /// What all calls for a block or a tile have in common.
 template <class Product>
@@ -256,7 +261,7 @@ void multiply_impl(const Block& block) {
       } else {
         call.fetch = {};
       }
-      kernels_of_rows[static_cast<size_t>(rows - 1)](call);
+      kernel_for(Form::panel, Form::panel, rows, call.cols)(call);
     }
   }
 }
@@ -280,8 +285,20 @@ void pack_impl(const Side& side, int64_t lanes, int64_t depth, int64_t width, fl
   pack_as<bfloat16>(side, lanes, depth, width, out);
 }
 
+// Rows that share sets of the caches are faster packed.
+bool reads_rows_impl(const Side& a) {
+  constexpr int64_t conflict = 2048;
+  return many_registers && a.dtype == Dtype::float32 && a.depth_stride == 1 &&
+         a.lane_stride % conflict != 0;
+}
+
 /// A panel of A that has been packed, or that the kernel reads as it lies; else packs it.
 Form take_a(const Tile& tile, int64_t row, int64_t rows, bool packed, RegisterCall& call) {
+  if (reads_rows_impl(tile.a)) {
+    call.a = static_cast<const float*>(from_lane(tile.a, row).data);
+    call.a_stride = tile.a.lane_stride;
+    return Form::rows;
+  }
   call.a = call.a_panel = tile.a_panels + row * tile.depth;
   if (packed) return Form::panel;
   const Side side = from_lane(tile.a, row);
@@ -313,6 +330,22 @@ Form take_b(const Tile& tile, int64_t col, int64_t rows, RegisterCall& call) {
 /// processor sees.
 bool fetches(const Side& side) { return side.dtype == Dtype::float32 && side.depth_stride == 1; }
 
+/// The share of one of `calls` of the columns from `col` on of a B in rows: of one line of each
+/// row, then, with later calls, of the next.
+Fetch fetch_of_rows(const Tile& tile, int64_t col, int64_t calls, int64_t index) {
+  constexpr int64_t lines = std::max<int64_t>(1, lanes_of_b / floats_of_line);
+  const int64_t calls_of_line = calls / lines;
+  if (tile.b.dtype != Dtype::float32 || index >= calls_of_line * lines) return {};
+  const int64_t groups = tile.depth / register_rows;
+  const int64_t each = (groups + calls_of_line - 1) / calls_of_line;
+  const int64_t first = index % calls_of_line * each;
+  const int64_t group_stride = register_rows * tile.b.depth_stride;
+  const float* line = static_cast<const float*>(from_lane(tile.b, col).data) +
+                      index / calls_of_line * floats_of_line;
+  return {line + first * group_stride, tile.b.depth_stride, group_stride,
+          std::min(each, groups - first)};
+}
+
 /// While panels are multiplied, those that will be read or packed next come: with the first columns
 /// the lanes of A, then a part of B with each of the `calls` for some columns.
 Fetch next_fetch(const Tile& tile, int64_t row, int64_t col, int64_t calls, int64_t index) {
@@ -328,6 +361,7 @@ Fetch next_fetch(const Tile& tile, int64_t row, int64_t col, int64_t calls, int6
     return fetch_of_panel(tile.b_panels + next * tile.depth, tile.depth, calls, index);
   }
   const int64_t lane = index * register_rows;
+  if (tile.b.lane_stride == 1) return fetch_of_rows(tile, next, calls, index);
   return lane < lanes_of_b ? lanes_of(tile.b, next + lane, tile.cols) : Fetch();
 }
 
@@ -348,11 +382,7 @@ void multiply_tile_impl(const Tile& tile) {
       call.addend = from_element(tile.addend, row, col);
       call.last = from_element(tile.last, row, col);
       call.fetch = next_fetch(tile, row, col, calls, (row - above) / register_rows);
-      if (rows == register_rows) {
-        kernels_of_forms[form_a == Form::matrix][form_b == Form::matrix](call);
-      } else {
-        kernels_of_rows[static_cast<size_t>(rows - 1)](call);
-      }
+      kernel_for(form_a, form_b, rows, call.cols)(call);
       call.b = b_panel;
       form_b = Form::panel;
     }
@@ -374,7 +404,7 @@ void narrow_impl(Dtype dtype, const float* in, int64_t count, void* out) {
   narrow_as<bfloat16>(in, count, out);
 }
 
-Panels panels_impl() { return {register_rows, lanes_of_b}; }
+Panels panels_impl() { return {register_rows, lanes_of_b, half}; }
 
 }  // namespace
 }  // namespace rill::gemm_kernel::HWY_NAMESPACE
@@ -384,12 +414,15 @@ HWY_AFTER_NAMESPACE();
 namespace rill::gemm_kernel {
 
 HWY_EXPORT(panels_impl);
+HWY_EXPORT(reads_rows_impl);
 HWY_EXPORT(pack_impl);
 HWY_EXPORT(multiply_impl);
 HWY_EXPORT(multiply_tile_impl);
 HWY_EXPORT(narrow_impl);
 
 Panels panels() { return HWY_DYNAMIC_DISPATCH(panels_impl)(); }
+
+bool reads_rows(const Side& a) { return HWY_DYNAMIC_DISPATCH(reads_rows_impl)(a); }
 
 void pack(const Side& side, int64_t lanes, int64_t depth, int64_t width, float* out) {
   HWY_DYNAMIC_DISPATCH(pack_impl)(side, lanes, depth, width, out);

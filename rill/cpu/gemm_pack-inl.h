@@ -12,6 +12,7 @@
 #include "rill/cpu/gemm_kernel.h"
 #include "rill/cpu/half-inl.h"
 #include "rill/cpu/prefetch.h"
+#include "rill/cpu/unrolled-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace rill::gemm_kernel::HWY_NAMESPACE {
@@ -51,10 +52,42 @@ HWY_ATTR inline void transpose_quad(const T* in, int64_t stride, float* out, int
 }
 #endif
 
-/// Asks for four lanes of a short depth.
+// The same for 8 x 4 elements.
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
 template <class T>
-inline void prefetch_lanes(const T* in, int64_t stride, int64_t depth) {
-  for (int64_t i = 0; i < 4; ++i, in += stride) {
+HWY_ATTR inline void transpose_pair(const T* in, int64_t stride, float* out, int64_t width) {
+  const hn::CappedTag<float, 8> d;
+  const hn::Repartition<double, decltype(d)> d64;
+  using Vector8 = hn::Vec<decltype(d)>;
+  const auto lanes = [&](int64_t i) RILL_INLINE {
+    return hn::Combine(d, LoadAs(Quad(), in + (i + 4) * stride), LoadAs(Quad(), in + i * stride));
+  };
+  const auto lower = [&](Vector8 x, Vector8 y) RILL_INLINE {
+    return hn::BitCast(d, hn::InterleaveLower(d64, hn::BitCast(d64, x), hn::BitCast(d64, y)));
+  };
+  const auto upper = [&](Vector8 x, Vector8 y) RILL_INLINE {
+    return hn::BitCast(d, hn::InterleaveUpper(d64, hn::BitCast(d64, x), hn::BitCast(d64, y)));
+  };
+  const Vector8 r0 = lanes(0), r1 = lanes(1), r2 = lanes(2), r3 = lanes(3);
+  const Vector8 low01 = hn::InterleaveLower(d, r0, r1), low23 = hn::InterleaveLower(d, r2, r3);
+  const Vector8 high01 = hn::InterleaveUpper(d, r0, r1), high23 = hn::InterleaveUpper(d, r2, r3);
+  hn::StoreU(lower(low01, low23), d, out);
+  hn::StoreU(upper(low01, low23), d, out + width);
+  hn::StoreU(lower(high01, high23), d, out + 2 * width);
+  hn::StoreU(upper(high01, high23), d, out + 3 * width);
+}
+#else
+template <class T>
+void transpose_pair(const T* in, int64_t stride, float* out, int64_t width) {
+  transpose_quad(in, stride, out, width);
+  transpose_quad(in + 4 * stride, stride, out + 4, width);
+}
+#endif
+
+/// Asks for `lanes` lanes of a short depth.
+template <class T>
+inline void prefetch_lanes(const T* in, int64_t stride, int64_t lanes, int64_t depth) {
+  for (int64_t i = 0; i < lanes; ++i, in += stride) {
     for (int64_t p = 0; p < depth; p += 64 / static_cast<int64_t>(sizeof(T))) {
       prefetch_lines<64>(in + p);
     }
@@ -83,13 +116,17 @@ HWY_ATTR void pack_depth_first(const T* in, int64_t stride, int64_t lanes, int64
       later = more ? in + width * stride + (ahead - whole) / line * line : in + first;
     }
     // The last block starts earlier and overlaps: a width need not be a multiple of 4.
-    for (int64_t i = 0; i < lanes; i += 4) {
-      int64_t lane = std::min(i, lanes - 4);
+    for (int64_t i = 0, step; i < lanes; i += step) {
+      step = lanes - i >= 8 ? 8 : 4;
+      const int64_t lane = std::min(i, lanes - step);
       // The processor sees no pattern in short pieces that lie apart.
-      if (apart) prefetch_lanes(in + (lane + lanes_ahead) * stride, stride, depth);
-      if (!is_short) prefetch_lanes(later + lane * stride, stride, 1);
+      if (apart) prefetch_lanes(in + (lane + lanes_ahead) * stride, stride, step, depth);
+      if (!is_short) prefetch_lanes(later + lane * stride, stride, step, 1);
       for (int64_t p = first; p < end; p += 4) {
-        transpose_quad(in + lane * stride + p, stride, out + p * width + lane, width);
+        const T* from = in + lane * stride + p;
+        float* to = out + p * width + lane;
+        if (step == 8) transpose_pair(from, stride, to, width);
+        else transpose_quad(from, stride, to, width);
       }
     }
   }
@@ -107,6 +144,13 @@ HWY_ATTR inline void copy_lanes(D d, const T* from, int64_t width, float* to) {
   const int64_t whole = width - width % step;
   for (int64_t i = 0; i < whole; i += step) hn::StoreU(LoadAs(d, from + i), d, to + i);
   for (int64_t i = whole; i < width; ++i) to[i] = static_cast<float>(from[i]);
+}
+
+// Some lanes of a panel; the others are zero already.
+template <class T>
+HWY_ATTR void pack_few_lanes(const T* in, int64_t stride, int64_t lanes, int64_t depth,
+                             int64_t width, float* out) {
+  for (int64_t p = 0; p < depth; ++p) copy_lanes(Quad(), in + p * stride, lanes, out + p * width);
 }
 
 // Whole panels side by side, so that a row of the matrix is read in long pieces.
@@ -153,6 +197,8 @@ HWY_ATTR void pack_as(const Side& side, int64_t lanes, int64_t depth, int64_t wi
       pack_depth_first(from, side.lane_stride, here, depth, width, lane + 2 * width <= lanes, to);
     } else if (side.lane_stride == 1 && here == width) {
       pack_lanes_first(from, side.depth_stride, panels, depth, width, to);
+    } else if (side.lane_stride == 1) {
+      pack_few_lanes(from, side.depth_stride, here, depth, width, to);
     } else {
       panels = 1;
       pack_elements(from, side, here, depth, width, to);

@@ -113,11 +113,12 @@ class PackedProduct {
         sums_(sums),
         numbers_(pairs ? 2 : 1),
         depth_(ceil_div(call.shape.k, numbers_)),
-        panels_(gemm_kernel::panels()),
+        panels_(pairs ? gemm_pairs::panels : gemm_kernel::panels()),
         a_{call.a.data, call.shape.dtype, call.a.row_stride, call.a.col_stride},
         b_{call.b.data, call.shape.dtype, call.b.col_stride, call.b.row_stride},
         block_(ceil_div(depth_, ceil_div(depth_, pairs ? deepest_block_of_pairs : deepest_block))),
         symmetric_(is_symmetric(call)),
+        reads_rows_(!pairs && gemm_kernel::reads_rows(a_)),
         own_grid_(grid_of_own_panels()) {}
 
   void run() {
@@ -153,13 +154,13 @@ class PackedProduct {
     return numbers_ > 1 || call_.shape.m > (b_as_it_lies() ? some_rows() : few_rows);
   }
 
-  TileGrid cut(int64_t cols_in_all, int64_t rows, int64_t cols) const {
+  TileGrid cut(int64_t cols_in_all, int64_t rows, int64_t cols, int64_t col_step) const {
     const int64_t m = call_.shape.m;
     TileGrid grid;
     // With a part of 6 rows, a kernel has too few sums to keep the processor busy.
     const int64_t step = is_narrow() ? panels_.a : 4;
     grid.tile_rows = round_up(ceil_div(m, ceil_div(m, rows)), step);
-    grid.tile_cols = round_up(ceil_div(cols_in_all, ceil_div(cols_in_all, cols)), panels_.b);
+    grid.tile_cols = round_up(ceil_div(cols_in_all, ceil_div(cols_in_all, cols)), col_step);
     grid.row_tiles = ceil_div(m, grid.tile_rows);
     grid.col_tiles = ceil_div(cols_in_all, grid.tile_cols);
     grid.grain = 1;
@@ -170,13 +171,14 @@ class PackedProduct {
   /// which the fewest elements of A and B are packed.
   std::optional<TileGrid> cut_high(int64_t wanted, int64_t rows, int64_t cols) const {
     const auto& [dtype, m, n, k] = call_.shape;
+    const int64_t least_cols = is_narrow() ? panels_.b : 2 * panels_.b;
     std::optional<TileGrid> best;
     int64_t least = 0;
     for (int64_t high = ceil_div(m, rows); high <= most_own_panels; ++high) {
       const int64_t wide = std::max(ceil_div(wanted, high), ceil_div(n, cols));
-      const int64_t packed = high * n + wide * m;
-      if (n < wide * panels_.b || (best && packed > least)) continue;
-      best = cut(n, ceil_div(m, high), ceil_div(n, wide));
+      const int64_t packed = high * n + (reads_rows_ ? 0 : wide * m);
+      if (n < wide * least_cols || (best && packed > least)) continue;
+      best = cut(n, ceil_div(m, high), ceil_div(n, wide), panels_.vector);
       least = packed;
     }
     return best;
@@ -208,12 +210,16 @@ class PackedProduct {
     }
     const int64_t width = parallel_width();
     if (own_grid_) return *own_grid_;
-    auto cut = [&](int64_t rows, int64_t cols) { return this->cut(band.cols, rows, cols); };
+    // Tiles that share panels begin with one.
+    const int64_t col_step = shares_b() ? panels_.b : panels_.vector;
+    auto cut = [&](int64_t rows, int64_t cols) {
+      return this->cut(band.cols, rows, cols, col_step);
+    };
     const bool divided = operations(m, band.cols, band.length) > 2 * task_operations;
     TileGrid grid;
-    const auto high = is_narrow() && divided && !shares_b() && !symmetric_
-                          ? cut_high(width, 256, 1024)
-                          : std::nullopt;
+    const auto high = !divided || shares_b() || symmetric_ ? std::nullopt
+                      : is_narrow()                        ? cut_high(width, 256, 1024)
+                                                           : cut_high(2 * width, 1024, 1024);
     if (high) {
       grid = *high;
     } else {
@@ -224,7 +230,7 @@ class PackedProduct {
       const bool one_block = numbers_ == 1 && shares_b() && band.length <= block_;
       grid = numbers_ > 1 || is_narrow() ? cut(128, 2048)
              : one_block                 ? cut(128, 4096)
-                                         : cut(256, 512);
+                                         : cut(256, 2048);
       if (numbers_ > 1 && grid.count() < 4 * width) grid = cut(128, 1024);
       if (divided && grid.count() < 4 * width) grid = cut(128, 512);
       if (divided && grid.count() < 2 * width) grid = cut(128, 256);
@@ -259,7 +265,7 @@ class PackedProduct {
   // `packed` is B of the band; without it each tile packs its part.
   void multiply(const Band& band, const float* packed) const {
     const TileGrid grid = grid_of(band);
-    const int64_t a_floats = round_up(grid.tile_rows, panels_.a) * block_;
+    const int64_t a_floats = reads_rows_ ? 0 : round_up(grid.tile_rows, panels_.a) * block_;
     const int64_t b_floats = packed == nullptr ? panels_.b * block_ : 0;
     const int64_t c_floats = finishes_tiles() ? grid.tile_rows * grid.tile_cols : 0;
     parallel_for(grid.count(), grid.grain, [&](int64_t begin, int64_t end) {
@@ -360,6 +366,7 @@ class PackedProduct {
   const Side b_;
   const int64_t block_;  // of depth
   const bool symmetric_;
+  const bool reads_rows_;  // of A as they lie
   const std::optional<TileGrid> own_grid_;
 };
 

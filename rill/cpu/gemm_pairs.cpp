@@ -21,8 +21,9 @@ using gemm_kernel::Block;
 using gemm_kernel::Side;
 
 constexpr int64_t lanes = 16;  // of a vector of words
-constexpr int64_t register_rows = 12;
-constexpr int64_t columns = 2 * lanes;
+constexpr int64_t register_rows = panels.a;
+constexpr int64_t columns = panels.b;
+static_assert(columns == 2 * lanes);
 
 /// The first `count` lanes; none if it is negative.
 __mmask16 first_lanes(int64_t count) {

@@ -12,6 +12,9 @@ namespace rill::gemm_pairs {
 /// Has the processor the instruction (and may we use it)? Else nothing else here may be called.
 bool available();
 
+/// Lanes of A and of B that the register kernel takes at once.
+inline constexpr gemm_kernel::Panels panels{12, 32, 16};
+
 /// Can pack() take this side at full speed?
 bool packable(const gemm_kernel::Side& side, int64_t depth);
 

@@ -136,7 +136,7 @@ class PanelProduct {
           }
         });
     // At least four tiles, so that they spread over the cores.
-    const int64_t cols = std::min(tile_cols, round_up(ceil_div(n_, 4), 32));
+    const int64_t cols = round_up(std::min(tile_cols, ceil_div(n_, 4)), panels_.b);
     parallel_for(ceil_div(n_, cols), 1, [&](int64_t begin, int64_t end) {
       Scratch own(float_bytes(cols * deepest + panels_.b * deepest));
       RowReader reader(w_);

@@ -86,6 +86,21 @@ def test_layouts(left, right, name):
     assert_near(result, expected, name, TOLERANCE[name])
 
 
+# Whole panels of rows and columns, parts of them, and parts of a vector; rows that lie a power of
+# two apart.
+@pytest.mark.parametrize("k", [300, 2048])
+@pytest.mark.parametrize("turned", ["", "a", "b", "ab"])
+def test_every_edge_of_a_panel(turned, k):
+    rng = np.random.default_rng(0)
+    big_a, big_b = (rng.uniform(-1, 1, shape).astype(np.float32) for shape in ((140, k), (k, 200)))
+    product = exact(big_a, big_b)
+    for m, n in zip(range(97, 140), range(200, 100, -2), strict=False):
+        a, b = mx.array(big_a[:m]), mx.array(big_b[:, :n])
+        a = mx.contiguous(a.T).T if "a" in turned else a
+        b = mx.contiguous(b.T).T if "b" in turned else b
+        assert_near(a @ b, product[:m, :n], "float32", TOLERANCE["float32"])
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_addmm(name):
     a, b = values(name, (7, 33), (-1, 1)), values(name, (33, 9), (-1, 1))
