@@ -289,14 +289,14 @@ void TransposeAll(const Transpose& job) {
   }
 }
 
-/// Many rows and columns: by wide tiles past the cache, and within it where source rows fall on one
-/// set of the first cache.
+/// Many rows and columns: by wide tiles where source rows fall on one set of the first cache. Where
+/// a line takes several stores, also past the cache; where it takes one, only there.
 template <class T, bool stream>
 void TransposeMany(const Transpose& job) {
 #if HWY_TARGET != HWY_SCALAR
   using Tiles = WideTiles<T>;
   const bool one_set = (job.src_step | job.dst_step) % 4096 == 0 && sizeof(T) < 8;
-  if (parts_lines<T> && (stream || one_set) &&
+  if ((parts_lines<T> ? stream || one_set : stream && one_set) &&
       job.rows * int64_t{sizeof(T)} >= copy_kernels::tall_row_bytes &&
       job.columns >= Tiles::height) {
     Tiles{job}.template Run<stream>();
