@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "rill/base/require.h"
+#include "rill/cpu/gemm_amx.h"
 #include "rill/cpu/gemm_parts.h"
 #include "rill/cpu/gemm_scratch.h"
 #include "rill/cpu/onednn.h"
@@ -134,6 +135,7 @@ void multiply(const GemmCall& call) {
   }
   if (vector && gemv(call)) return;
   if (shape.dtype == Dtype::bfloat16 && operations(shape) >= onednn_operations) {
+    if (gemm_amx::takes(call.a) && gemm_paired(call)) return;
     if (onednn_has_tiles() && gemm_onednn(call)) return;
     if (gemm_paired(call)) return;
     if (onednn_has_bfloat16() && gemm_onednn(call)) return;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "rill/cpu/gemm_amx.h"
 #include "rill/cpu/gemm_kernel.h"
 #include "rill/cpu/gemm_pairs.h"
 #include "rill/cpu/gemm_parts.h"
@@ -26,6 +27,10 @@ size_t float_bytes(int64_t count) { return static_cast<size_t>(count) * sizeof(f
 constexpr int64_t deepest_block = 512;
 // A sum that ends in its first block needs no float32 in memory.
 constexpr int64_t deepest_block_of_pairs = 1024;
+
+// The unit for matrices takes 16 words at once.
+constexpr int64_t depth_of_matrices = 16;
+
 // B is packed in bands of at most this many floats (16 MiB).
 constexpr int64_t band_floats = int64_t{1} << 22;
 constexpr int64_t most_blocks = 16;
@@ -113,10 +118,13 @@ class PackedProduct {
         sums_(sums),
         numbers_(pairs ? 2 : 1),
         depth_(ceil_div(call.shape.k, numbers_)),
-        panels_(pairs ? gemm_pairs::panels : gemm_kernel::panels()),
+        amx_(pairs && gemm_amx::takes(call.a)),
+        panels_(amx_    ? gemm_amx::panels
+                : pairs ? gemm_pairs::panels
+                        : gemm_kernel::panels()),
         a_{call.a.data, call.shape.dtype, call.a.row_stride, call.a.col_stride},
         b_{call.b.data, call.shape.dtype, call.b.col_stride, call.b.row_stride},
-        block_(ceil_div(depth_, ceil_div(depth_, pairs ? deepest_block_of_pairs : deepest_block))),
+        block_(block_of(depth_, pairs)),
         symmetric_(is_symmetric(call)),
         reads_rows_(!pairs && gemm_kernel::reads_rows(a_)),
         own_grid_(grid_of_own_panels()) {}
@@ -143,6 +151,12 @@ class PackedProduct {
         multiply(band, packed.as<float>());
       }
     }
+  }
+
+  static int64_t block_of(int64_t depth, bool pairs) {
+    const int64_t block =
+        ceil_div(depth, ceil_div(depth, pairs ? deepest_block_of_pairs : deepest_block));
+    return pairs ? round_up(block, depth_of_matrices) : block;
   }
 
   bool b_as_it_lies() const { return b_.dtype == Dtype::float32 && b_.lane_stride == 1; }
@@ -302,12 +316,12 @@ class PackedProduct {
       const bool ends = band.depth + p + depth == depth_ && call_.adds_last();
       const auto alpha = static_cast<float>(call_.scale.alpha);
       if (numbers_ > 1) {
-        pack(a_, row, rows, band.depth + p, depth, panels_.a, a_panels);
+        pack_pairs_of_a(row, rows, band.depth + p, depth, a_panels);
         const bool last = halves != nullptr && p + depth == band.length;
         bfloat16* rounded = static_cast<bfloat16*>(call_.c) + row * call_.ldc + col;
-        gemm_pairs::multiply(
-            {rows, cols, depth, a_panels, b_panels, out, ldt, alpha, addend.rows != nullptr},
-            last ? rounded : nullptr, call_.ldc);
+        const auto multiply = amx_ ? &gemm_amx::multiply : &gemm_pairs::multiply;
+        multiply({rows, cols, depth, a_panels, b_panels, out, ldt, alpha, addend.rows != nullptr},
+                 last ? rounded : nullptr, call_.ldc);
         continue;
       }
       gemm_kernel::multiply(gemm_kernel::Tile{rows, cols, depth, shifted(a_, row, band.depth + p),
@@ -353,6 +367,12 @@ class PackedProduct {
     gemm_pairs::pack(from, lanes, std::min(length * 2, call_.shape.k - depth * 2), width, out);
   }
 
+  void pack_pairs_of_a(int64_t row, int64_t rows, int64_t depth, int64_t length, float* out) const {
+    if (!amx_) return pack(a_, row, rows, depth, length, panels_.a, out);
+    gemm_amx::pack_rows(shifted(a_, row, depth * 2), rows,
+                        std::min(length * 2, call_.shape.k - depth * 2), out);
+  }
+
   bool finishes_tiles() const { return is_half(call_.shape.dtype) && sums_ == nullptr; }
   float* result() const { return sums_ != nullptr ? sums_ : static_cast<float*>(call_.c); }
   int64_t result_stride() const { return sums_ != nullptr ? call_.shape.n : call_.ldc; }
@@ -361,6 +381,7 @@ class PackedProduct {
   float* const sums_;
   const int64_t numbers_;  // in a word of a panel
   const int64_t depth_;    // in words, as all depths here
+  const bool amx_;
   const Panels panels_;
   const Side a_;
   const Side b_;
