@@ -367,7 +367,7 @@ bool use_streaming(size_t bytes) {
   // machines, too: with 2 cores of a Xeon that has 300 MB, stores of 64 MB that bypass it take a
   // third of the time.
   constexpr size_t most = size_t{32} << 20;
-  return bytes > std::min(last_level_cache_bytes(), most);
+  return bytes >= std::min(last_level_cache_bytes(), most);
 }
 
 }  // namespace rill
