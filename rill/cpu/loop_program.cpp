@@ -111,6 +111,21 @@ bool is_mul_add(LoopOpKind kind) {
   return kind == LoopOpKind::mul_add_float32 || kind == LoopOpKind::mul_add_float64;
 }
 
+bool is_comparison(LoopOpKind kind) {
+  switch (kind) {
+#define TYPE(dtype, word, item)           \
+  case LoopOpKind::less_##dtype:          \
+  case LoopOpKind::less_equal_##dtype:    \
+  case LoopOpKind::greater_##dtype:       \
+  case LoopOpKind::greater_equal_##dtype: \
+  case LoopOpKind::equal_##dtype:         \
+  case LoopOpKind::not_equal_##dtype: return true;
+    RILL_LOOP_SCALARS(TYPE)
+#undef TYPE
+    default: return false;
+  }
+}
+
 bool writes_one_number(LoopOpKind kind) {
   return kind > LoopOpKind::call || (kind >= LoopOpKind::copy1 && kind <= LoopOpKind::copy8);
 }
@@ -119,6 +134,7 @@ bool writes_one_number(LoopOpKind kind) {
 
 /// An operand that an accumulator holds is read from there: through memory it would arrive several
 /// times later. What the accumulators hold after the last operation they hold before the first one.
+/// A comparison whose flag a stop reads next stops by itself.
 void LoopProgram::find_forwarded() {
   auto moves = [&](size_t op, int slot) {
     return std::any_of(moves_.begin(), moves_.end(),
@@ -130,6 +146,10 @@ void LoopProgram::find_forwarded() {
     for (size_t i = 0; i < ops_.size(); ++i) {
       Linked& op = ops_[i];
       op.forwarded = 0;
+      if (is_comparison(op.kind) && ops_[i + 1].kind == LoopOpKind::stop &&
+          ops_[i + 1].at[1] == op.at[0] && !moves(i, 0)) {
+        op.forwarded = 1;
+      }
       int acc = accumulator_of(op.kind);
       for (int slot = is_mul_add(op.kind) ? 3 : 2; acc >= 0 && slot > 0; --slot) {
         bool same = op.at[slot] == held[acc] && !moves(i, slot);
@@ -165,14 +185,15 @@ RILL_KEEP_JUMPS bool LoopProgram::go(int64_t steps) {
 #define ONE(name) {&&name, &&name, &&name, &&name},
 #define TWO(name) {&&name, &&name##_a, &&name##_b, &&name},
 #define THREE(name) {&&name, &&name##_a, &&name##_b, &&name##_c},
-#define COMPARED(dtype)   \
-  ONE(less_##dtype)       \
-  ONE(less_equal_##dtype) \
-  ONE(greater_##dtype)    \
-  ONE(greater_equal_##dtype) ONE(equal_##dtype) ONE(not_equal_##dtype)
+#define STOPS(name) {&&name, &&name##_stop, &&name, &&name},
+#define COMPARED(dtype)     \
+  STOPS(less_##dtype)       \
+  STOPS(less_equal_##dtype) \
+  STOPS(greater_##dtype)    \
+  STOPS(greater_equal_##dtype) STOPS(equal_##dtype) STOPS(not_equal_##dtype)
 #define INTEGER(dtype) ONE(add_##dtype) ONE(subtract_##dtype) ONE(multiply_##dtype) COMPARED(dtype)
 #define FLOAT(dtype) TWO(add_##dtype) TWO(subtract_##dtype) TWO(multiply_##dtype) COMPARED(dtype)
-  // By kind, then by the operand that is forwarded.
+  // By kind, then by the operand that is forwarded; comparisons: then by whether they do the stop.
   static const void* const places[][4] = {
       ONE(kernel) ONE(copy) ONE(copy1) ONE(copy2) ONE(copy4) ONE(copy8) ONE(gather) ONE(reduce)
           ONE(product) ONE(call) INTEGER(int32) INTEGER(int64) FLOAT(float32) FLOAT(float64)
@@ -181,6 +202,7 @@ RILL_KEEP_JUMPS bool LoopProgram::go(int64_t steps) {
 #undef FLOAT
 #undef INTEGER
 #undef COMPARED
+#undef STOPS
 #undef THREE
 #undef TWO
 #undef ONE
@@ -221,8 +243,14 @@ RILL_KEEP_JUMPS bool LoopProgram::go(int64_t steps) {
   CALL(product, run_product(*static_cast<LoopCode::Product*>(op->detail), A, RESULT))
   CALL(call, call_step(*op->code, *static_cast<LoopCode::Call*>(op->detail)))
 #undef CALL
-#define COMPARE(name, dtype, item, symbol) \
-  CASE(name##_##dtype, store(RESULT, load<item>(A) symbol load<item>(B)))
+#define COMPARE(name, dtype, item, symbol)                                \
+  CASE(name##_##dtype, store(RESULT, load<item>(A) symbol load<item>(B))) \
+  CASE(name##_##dtype##_stop, {                                           \
+    const bool goes_on = load<item>(A) symbol load<item>(B);              \
+    store(RESULT, goes_on);                                               \
+    if (!goes_on) return false;                                           \
+    ++op;                                                                 \
+  })
 #define COMPARES(dtype, item)             \
   COMPARE(less, dtype, item, <)           \
   COMPARE(less_equal, dtype, item, <=)    \

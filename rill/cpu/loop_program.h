@@ -22,7 +22,8 @@ class LoopProgram {
   struct Linked {
     const void* jump = nullptr;  // the label of its code
     LoopOpKind kind;
-    uint8_t forwarded = 0;   // the operand that is in an accumulator, from 1; or none
+    uint8_t forwarded = 0;   // the operand that is in an accumulator, from 1; or none. Of a
+                             // comparison: 1 if it does the stop after it, too
     char* at[4] = {};        // the result, the operands
     void* detail = nullptr;  // a gather, reduction, product or call
     LoopCode* code = nullptr;
