@@ -182,10 +182,16 @@ class PackedProduct {
   }
 
   /// At least `wanted` tiles that are at most `rows` high and `cols` wide: those few high ones for
-  /// which the fewest elements of A and B are packed.
+  /// which the fewest elements of A and B are packed. Of two panels each, if there are such.
   std::optional<TileGrid> cut_high(int64_t wanted, int64_t rows, int64_t cols) const {
+    if (is_narrow()) return cut_high(wanted, rows, cols, panels_.b);
+    const auto wide = cut_high(wanted, rows, cols, 2 * panels_.b);
+    return wide ? wide : cut_high(wanted, rows, cols, panels_.b);
+  }
+
+  std::optional<TileGrid> cut_high(int64_t wanted, int64_t rows, int64_t cols,
+                                   int64_t least_cols) const {
     const auto& [dtype, m, n, k] = call_.shape;
-    const int64_t least_cols = is_narrow() ? panels_.b : 2 * panels_.b;
     std::optional<TileGrid> best;
     int64_t least = 0;
     for (int64_t high = ceil_div(m, rows); high <= most_own_panels; ++high) {
